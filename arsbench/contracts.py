@@ -1,0 +1,243 @@
+"""The small interfaces every method implements, and the conventions they share.
+
+Image conventions: float32 tensors ``[B, 3, H, W]``, RGB, values in [-1, 1]. A *key* is the string that names an image;
+it is only ever hashed. Everything random about an image is drawn from its key, so that a number never depends on batch
+size, order, workers or resuming.
+
+Protectors, perturbations and manipulators import this module and nothing else of the harness.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+PROTOCOL_NAME = "arsbench-1"
+"""Enters every random draw: a new protocol version draws anew."""
+
+
+class ArsbenchError(Exception):
+    """A finding about the user's input, said in one sentence: what, where, what to do. The command line exits with 2."""
+
+
+# --- draws ----------------------------------------------------------------------------------------------------------
+
+
+def draw(key: str, purpose: str, seed: int = 0) -> int:
+    """A 63-bit number that depends on the protocol, the image's key, what it is for, and the seed, and on nothing else."""
+    text = "\0".join((PROTOCOL_NAME, purpose, str(seed), key))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def generator(key: str, purpose: str, seed: int = 0) -> torch.Generator:
+    """A CPU generator seeded by :func:`draw`."""
+    return torch.Generator().manual_seed(draw(key, purpose, seed))
+
+
+def uniform(keys: Sequence[str], shape: Sequence[int], purpose: str, seed: int = 0) -> Tensor:
+    """Independent uniform [0, 1) numbers ``[B, *shape]``, one draw per key."""
+    return torch.stack([torch.rand(*shape, generator=generator(key, purpose, seed)) for key in keys])
+
+
+# --- the four interfaces --------------------------------------------------------------------------------------------
+
+
+class Manipulator(ABC):
+    """A face manipulation model G. Its output is raw: differentiable, unclamped, of the size it was given.
+
+    Subclasses set ``name`` and ``track`` and write :meth:`manipulate`. One that takes a condition c per image also
+    overrides :meth:`conditions`.
+
+    Args:
+        device: where the model computes.
+        condition: the condition for every image; ``None`` lets the key of each image choose one from the fixed list.
+        condition_faces: the shipped validation faces ``[16, 3, H, W]`` that a condition is chosen from.
+        condition_keys: their keys.
+    """
+
+    name: ClassVar[str]
+    track: ClassVar[str] = "open"
+    weights_sha256: str | None = None
+    """Hash of the weights in use, for the cache of references and the manifest; ``None`` where there are none."""
+
+    def __init__(
+        self,
+        device: str | torch.device = "cpu",
+        condition: Any = None,
+        condition_faces: Tensor | None = None,
+        condition_keys: Sequence[str] = (),
+    ) -> None:
+        self.device = torch.device(device)
+        self.condition = condition
+        self.condition_faces = condition_faces
+        self.condition_keys = list(condition_keys)
+
+    @abstractmethod
+    def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        """``x`` [B, 3, H, W] in [-1, 1] -> ``y`` [B, 3, H, W], raw and differentiable in ``x``."""
+
+    def conditions(self, keys: Sequence[str]) -> list[str]:
+        """The name of each image's condition, as it stands in the rows; empty strings where G takes none."""
+        return [""] * len(keys)
+
+
+class Protector(ABC):
+    """Makes the protected picture x_p = P(x, G, epsilon) with |x_p - x|_inf <= epsilon, in [-1, 1] units.
+
+    Args:
+        manipulator: the model G that is protected against.
+        epsilon: the L_inf budget in [-1, 1] units.
+        seed: enters the random draws of the method, together with each image's key.
+    """
+
+    name: ClassVar[str]
+    ceiling: ClassVar[bool] = False
+    """True for a control that stands for a perfect protection: its y_p is all white, nothing is computed."""
+
+    def __init__(self, manipulator: Manipulator, epsilon: float = 0.3, seed: int = 0) -> None:
+        self.manipulator = manipulator
+        self.epsilon = float(epsilon)
+        self.seed = int(seed)
+
+    @abstractmethod
+    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        """``x`` [B, 3, H, W] in [-1, 1] -> ``x_p`` of the same shape and range."""
+
+
+Levels = tuple[float, ...]
+
+
+class Perturbation(ABC):
+    """What a platform does to a picture: a pure function of image, parameter and key, in five levels.
+
+    ``levels`` holds the parameter of each level, weakest first: one tuple for all tracks, or one per track.
+    """
+
+    name: ClassVar[str]
+    levels: ClassVar[Levels | dict[str, Levels]]
+
+    @abstractmethod
+    def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
+        """``x`` [B, 3, H, W] delivered, in [-1, 1] -> the perturbed picture, same shape; the harness delivers it."""
+
+    def differentiable(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
+        """The twin for training and attacks; :meth:`perturb` itself unless that has no useful gradient."""
+        return self.perturb(x, parameter, keys)
+
+    @classmethod
+    def track_levels(cls, track: str) -> Levels:
+        """The parameters of levels 1 to 5 on ``track``.
+
+        Raises:
+            ArsbenchError: the perturbation defines no levels for that track.
+        """
+        if not isinstance(cls.levels, dict):
+            return tuple(cls.levels)
+        if track not in cls.levels:
+            known = ", ".join(sorted(cls.levels))
+            raise ArsbenchError(f"perturbation '{cls.name}' has no levels for track '{track}'; it has: {known}")
+        return tuple(cls.levels[track])
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One batch of a cell, as a metric sees it; every tensor ``[B, 3, H, W]``, clamped to [-1, 1].
+
+    Attributes:
+        y: the reference G(p(x)).
+        y_p: the protected output G(p(x_p)).
+        x: the source face.
+        x_p: the protected face, delivered.
+        y_clean: G(x), without perturbation.
+        px: p(x), delivered.
+        px_p: p(x_p), delivered.
+    """
+
+    y: Tensor
+    y_p: Tensor
+    x: Tensor | None = None
+    x_p: Tensor | None = None
+    y_clean: Tensor | None = None
+    px: Tensor | None = None
+    px_p: Tensor | None = None
+
+
+class Metric(ABC):
+    """One number per image."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def measure(self, pair: Pair) -> Tensor | None:
+        """``[B]`` float values, or ``None`` when an input that the metric needs is missing."""
+
+
+# --- shipped weights ------------------------------------------------------------------------------------------------
+
+
+def load_weights(folder: Path, stem: str) -> tuple[dict[str, Tensor], str]:
+    """Reads ``stem.safetensors`` (fp16) as float32, after checking it against the SHA-256 on its card ``stem.json``.
+
+    Returns:
+        The tensors by name, and the file's SHA-256.
+
+    Raises:
+        ArsbenchError: a file is missing or does not match its card.
+    """
+    path, card_path = folder / f"{stem}.safetensors", folder / f"{stem}.json"
+    for needed in (path, card_path):
+        if not needed.is_file():
+            raise ArsbenchError(f"the weights file {needed} is missing; install arsbench again")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        expected = json.loads(card_path.read_text())["sha256"]
+        if digest != expected:
+            raise ArsbenchError(f"the weights file {path} is damaged: its SHA-256 differs from its card; install arsbench again")
+        tensors = load_file(path)
+    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
+        raise ArsbenchError(f"the weights file {path} or its card cannot be read; install arsbench again") from error
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, digest
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class TrainingJob:
+    """What the harness hands to a method that trains: where faces come from, where results go.
+
+    Attributes:
+        faces: (first, count) -> (faces ``[count, 3, H, W]``, keys), the training faces ``first`` onwards.
+        validation: a fixed batch of validation faces and their keys.
+        perceptual: LPIPS as a differentiable module, (a, b) in [-1, 1] -> ``[B, 1, 1, 1]``.
+        folder: checkpoints and the log go here; a job started again in it resumes.
+        steps: optimiser steps in all.
+        batch: faces per step.
+        device: where to train.
+        seed: of the initial weights and the draws.
+        report: called after each step with its number and what was reached.
+        epsilon: the L_inf budget, for protectors.
+        start: a finished weights folder and stem to start from, or ``None``.
+    """
+
+    faces: Callable[[int, int], tuple[Tensor, list[str]]]
+    validation: tuple[Tensor, list[str]]
+    perceptual: torch.nn.Module
+    folder: Path
+    steps: int
+    batch: int = 32
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    seed: int = 0
+    report: Callable[[int, dict[str, float]], None] = lambda step, reached: None
+    epsilon: float = 0.3
+    start: tuple[Path, str] | None = None

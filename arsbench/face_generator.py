@@ -1,0 +1,47 @@
+"""The generator of synthetic faces: people who consented to nothing because they do not exist.
+
+The network is the generator of the DCGAN of PyPI's ``gan-face-generate`` 1.1.1 (MIT, see THIRD_PARTY.md), trained on
+DigiFace-1M: z of 100 numbers -> a 64 x 64 face (Radford et al. 2016, architecture guidelines of section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from arsbench.contracts import load_weights
+
+Z_SIZE = 100
+
+
+class FaceGenerator(nn.Module):
+    """z ``[B, 100]`` -> faces ``[B, 3, 64, 64]`` in [-1, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (Z_SIZE, 512, 256, 128, 64)
+        layers: list[nn.Module] = []
+        for i, (w_in, w_out) in enumerate(zip(widths, widths[1:], strict=False)):
+            stride, padding = (1, 0) if i == 0 else (2, 1)
+            layers += [nn.ConvTranspose2d(w_in, w_out, 4, stride, padding, bias=False), nn.BatchNorm2d(w_out), nn.ReLU()]
+        self.main = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False), nn.Tanh())
+
+    def forward(self, z: Tensor) -> Tensor:
+        out: Tensor = self.main(z[:, :, None, None])
+        return out
+
+
+def load_face_generator() -> FaceGenerator:
+    """The generator with its shipped weights, in eval mode on the CPU."""
+    tensors, _ = load_weights(Path(__file__).parent / "shipped", "face_generator")
+    net = FaceGenerator()
+    net.load_state_dict(tensors)
+    return net.eval().requires_grad_(False)
+
+
+def latents(seeds: Sequence[int]) -> Tensor:
+    """The z of each face seed, ``[B, 100]``, standard normal, each from a generator of its own."""
+    return torch.stack([torch.randn(Z_SIZE, generator=torch.Generator().manual_seed(seed)) for seed in seeds])

@@ -1,0 +1,26 @@
+"""The networks of the manipulators, one architecture per file, sizes as parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from manipulators.networks.psp_encoder import PspEncoder
+from manipulators.networks.stylegan2 import StyleGAN2
+
+OFFICIAL: dict[str, Callable[[], nn.Module]] = {
+    "psp_encoder": PspEncoder,
+    "stylegan2_64": lambda: StyleGAN2(64),
+    "stylegan2_256": lambda: StyleGAN2(256),
+    "stylegan2_1024": lambda: StyleGAN2(1024),
+}
+
+
+def official(name: str) -> nn.Module:
+    """The network ``name`` at its official size, with random weights.
+
+    Raises:
+        KeyError: no network of that name.
+    """
+    return OFFICIAL[name]()
