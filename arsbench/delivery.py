@@ -1,0 +1,87 @@
+"""What a person could upload: 8-bit delivery, and the audit of a protector's output against its budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from arsbench.contracts import ArsbenchError
+
+TOLERANCE = 1 / 255 + 1e-6
+"""By how much a delivered picture may exceed epsilon: half a step of 8 bits, and rounding in float32."""
+
+
+def deliver(x: Tensor) -> Tensor:
+    """Rounds pictures to 8 bits: ``round((clip(x, -1, 1) + 1) * 127.5) / 127.5 - 1``.
+
+    Args:
+        x: float tensor of any shape, in [-1, 1]; values outside are clipped.
+
+    Returns:
+        The delivered values, same shape and dtype, without a gradient. Delivering twice changes nothing.
+    """
+    return ((x.detach().clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
+def to_bytes(x: Tensor) -> Tensor:
+    """Pictures ``[..., 3, H, W]`` in [-1, 1] -> uint8 ``[..., H, W, 3]``, the pixels of the delivered file."""
+    return ((x.detach().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(-3, -1).contiguous()
+
+
+def from_bytes(pixels: Tensor) -> Tensor:
+    """uint8 pixels ``[..., H, W, 3]`` -> delivered float32 pictures ``[..., 3, H, W]`` in [-1, 1]."""
+    return (pixels.movedim(-1, -3).float() / 127.5 - 1).contiguous()
+
+
+def audit(x: Tensor, x_p: object, epsilon: float, protector_name: str, keys: Sequence[str] | None = None) -> Tensor:
+    """Checks what a protector returned and delivers it.
+
+    The budget is measured on the delivered file, per image, against the source as it is.
+
+    Args:
+        x: source faces ``[B, 3, H, W]`` in [-1, 1].
+        x_p: what the protector returned for them.
+        epsilon: the L_inf budget in [-1, 1] units; NaN for a control that has none.
+        protector_name: for the message.
+        keys: the images' keys, for the message; their numbers in the batch if left out.
+
+    Returns:
+        The delivered protected faces ``[B, 3, H, W]``, float32.
+
+    Raises:
+        ArsbenchError: not a tensor, another shape or dtype, a value that is not finite, or a change of more than
+            ``epsilon + 1/255 + 1e-6``.
+    """
+    names = list(keys) if keys is not None else [f"number {i} of the batch" for i in range(len(x))]
+    who = f"protector '{protector_name}'"
+    if not isinstance(x_p, Tensor):
+        raise ArsbenchError(
+            f"{who} returned {type(x_p).__name__} for image '{names[0]}'; protect() must return a torch.Tensor"
+        )
+    if x_p.shape != x.shape:
+        raise ArsbenchError(
+            f"{who} returned shape {list(x_p.shape)} for the batch of image '{names[0]}', "
+            f"where it was given {list(x.shape)}; protect() must return the shape it is given"
+        )
+    if x_p.dtype != torch.float32:
+        dtype = str(x_p.dtype).removeprefix("torch.")
+        raise ArsbenchError(f"{who} returned {dtype} for image '{names[0]}'; protect() must return float32 in [-1, 1]")
+    # Before rounding: clip and round turn an infinite value into an ordinary one.
+    bad = ~torch.isfinite(x_p.detach()).flatten(1).all(1)
+    if bool(bad.any()):
+        first = names[int(bad.nonzero()[0])]
+        raise ArsbenchError(
+            f"{who} returned NaN or infinite values for image '{first}'; check its arithmetic before anything is stored"
+        )
+    delivered = deliver(x_p).to(x.device)
+    change = (delivered - x).abs().flatten(1).amax(1)
+    over = change > epsilon + TOLERANCE
+    if bool(over.any()):
+        i = int(over.nonzero()[0])
+        raise ArsbenchError(
+            f"{who} changed image '{names[i]}' by {float(change[i]):.4f}, over its budget epsilon = {epsilon:g}; "
+            "clip its output to x - epsilon .. x + epsilon"
+        )
+    return delivered
