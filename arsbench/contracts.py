@@ -218,6 +218,7 @@ class TrainingJob:
 
     Attributes:
         faces: (first, count) -> (faces ``[count, 3, H, W]``, keys), the training faces ``first`` onwards.
+        latents: (first, count) -> the generator's z of those faces ``[count, 100]``.
         validation: a fixed batch of validation faces and their keys.
         perceptual: LPIPS as a differentiable module, (a, b) in [-1, 1] -> ``[B, 1, 1, 1]``.
         folder: checkpoints and the log go here; a job started again in it resumes.
@@ -231,6 +232,7 @@ class TrainingJob:
     """
 
     faces: Callable[[int, int], tuple[Tensor, list[str]]]
+    latents: Callable[[int, int], Tensor]
     validation: tuple[Tensor, list[str]]
     perceptual: torch.nn.Module
     folder: Path

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch.nn.functional as F
@@ -62,12 +63,13 @@ class BottleneckIRSE(nn.Module):
 class StyleHead(nn.Module):
     """A feature map ``[B, width, size, size]`` to one code ``[B, style]``, by stride-2 convolutions down to 1 x 1."""
 
-    def __init__(self, width: int, style: int, size: int) -> None:
+    def __init__(self, width: int, hidden: int, style: int, size: int) -> None:
         super().__init__()
         self.style = style
+        widths = [width] + [hidden] * (int(math.log2(size)) - 1) + [style]
         layers: list[nn.Module] = []
-        for i in range(int(math.log2(size))):
-            layers += [nn.Conv2d(width if i == 0 else style, style, 3, 2, 1), nn.LeakyReLU(0.01)]
+        for w_in, w_out in pairwise(widths):
+            layers += [nn.Conv2d(w_in, w_out, 3, 2, 1), nn.LeakyReLU(0.01)]
         self.convs = nn.Sequential(*layers)
         self.linear = EqualLinear(style, style)
 
@@ -86,6 +88,7 @@ class PspEncoder(nn.Module):
         stem: channels of the first convolution.
         stages: the four stages of the body.
         reduction: of the squeeze-and-excitation.
+        hidden: channels inside the style heads; ``style`` unless given.
     """
 
     coarse, middle = 3, 7
@@ -98,6 +101,7 @@ class PspEncoder(nn.Module):
         stem: int = 64,
         stages: Sequence[Stage] = OFFICIAL_STAGES,
         reduction: int = 16,
+        hidden: int | None = None,
     ) -> None:
         super().__init__()
         self.input_layer = nn.Sequential(nn.Conv2d(3, stem, 3, 1, 1, bias=False), nn.BatchNorm2d(stem), nn.PReLU(stem))
@@ -113,7 +117,7 @@ class PspEncoder(nn.Module):
         self.taps = tuple(ends[1:])
         sizes = [size // 16] * self.coarse + [size // 8] * (self.middle - self.coarse) + [size // 4] * (n_codes - self.middle)
         width = stages[-1].width
-        self.styles = nn.ModuleList(StyleHead(width, style, s) for s in sizes)
+        self.styles = nn.ModuleList(StyleHead(width, hidden or style, style, s) for s in sizes)
         self.latlayer1 = nn.Conv2d(stages[2].width, width, 1)
         self.latlayer2 = nn.Conv2d(stages[1].width, width, 1)
 

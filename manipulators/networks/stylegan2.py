@@ -54,7 +54,7 @@ class Resample(nn.Module):
 
 class Blur(Resample):
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(F.pad(x, (1, 1, 1, 1)), self.depthwise(x.shape[1]), groups=x.shape[1])
+        return F.conv2d(x, self.depthwise(x.shape[1]), padding=1, groups=x.shape[1])
 
 
 class Upsample(Resample):
@@ -176,7 +176,7 @@ class StyleGAN2(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         noise = [self.noises.get_buffer(f"noise_{i}") for i in range(2 * self.n_blocks + 1)]
-        x = self.input.input.expand(len(codes), -1, -1, -1)
+        x = self.input.input.expand(len(codes), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         x = self.conv1(x, codes[:, 0], noise[0])
         image = self.to_rgb1(x, codes[:, 1])
         for block in range(self.n_blocks):

@@ -1,0 +1,178 @@
+"""pSp: encode a face into w+, decode it with StyleGAN2 - as it is (recon) or with another face's fine codes (mix).
+
+Richardson et al. 2021. The official model and the open track's are this code with other sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from arsbench.contracts import ArsbenchError, Manipulator, TrainingJob, draw, generator, load_weights
+from manipulators.networks.psp_encoder import PspEncoder, Stage
+from manipulators.networks.stylegan2 import StyleGAN2
+
+WEIGHTS = Path(__file__).parent / "weights"
+OPEN_STAGES = (Stage(16, 24, 1), Stage(24, 48, 3), Stage(48, 96, 6), Stage(96, 128, 4))
+OPEN_CHANNELS = {4: 128, 8: 128, 16: 96, 32: 64, 64: 32}
+Z_SIZE = 512
+MIX_ALPHA = 0.8
+OPEN_MIX_FROM = 4
+"""Rows 4-9 of 10: from the second 16-pixel convolution up; the official rows are 8-17 of 18."""
+
+
+class PspModel(nn.Module):
+    """Encoder, decoder and average code.
+
+    Args:
+        encoder: images to codes without the average.
+        decoder: codes to images.
+    """
+
+    def __init__(self, encoder: PspEncoder, decoder: StyleGAN2, style: int) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        self.latent_avg = nn.Parameter(torch.zeros(decoder.n_codes, style))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` in [-1, 1] -> w+ codes ``[B, n_codes, style]``."""
+        codes: Tensor = self.encoder(x.contiguous(memory_format=torch.channels_last))
+        return codes + self.latent_avg
+
+    def decode(self, codes: Tensor, size: int) -> Tensor:
+        """w+ codes -> raw images ``[B, 3, size, size]``, pooled when the decoder's own size is another."""
+        y: Tensor = self.decoder(codes)
+        return y if y.shape[-1] == size else F.adaptive_avg_pool2d(y, size)
+
+
+def open_model() -> PspModel:
+    """The 64-pixel model of the open track, with random weights."""
+    encoder = PspEncoder(64, n_codes=10, style=128, stem=16, stages=OPEN_STAGES, reduction=8, hidden=80)
+    return PspModel(encoder, StyleGAN2(64, style=128, channels=OPEN_CHANNELS, z_size=Z_SIZE), style=128)
+
+
+def mix(codes: Tensor, injected: Tensor, first_row: int, alpha: float = MIX_ALPHA) -> Tensor:
+    """``codes`` with the rows from ``first_row`` on replaced by alpha injected + (1 - alpha) own (psp.py's ``alpha``)."""
+    fine = alpha * injected[:, first_row:] + (1 - alpha) * codes[:, first_row:]
+    return torch.cat([codes[:, :first_row], fine.expand(len(codes), -1, -1)], dim=1)
+
+
+class Psp(Manipulator):
+    """What recon and mix share: the shipped model, frozen, in eval mode."""
+
+    track: ClassVar[str] = "open"
+
+    def __init__(
+        self,
+        device: str | torch.device = "cpu",
+        condition: Any = None,
+        condition_faces: Tensor | None = None,
+        condition_keys: Sequence[str] = (),
+    ) -> None:
+        super().__init__(device, condition, condition_faces, condition_keys)
+        tensors, self.weights_sha256 = load_weights(WEIGHTS, "psp_open")
+        self.model = open_model()
+        self.model.load_state_dict(tensors)
+        self.model.eval().requires_grad_(False).to(self.device)
+        self.model.encoder.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def train(cls, job: TrainingJob) -> Path:
+        """Trains encoder, decoder and mapping network; see :mod:`manipulators.psp_training`."""
+        from manipulators.psp_training import train
+
+        return train(open_model(), job)
+
+
+class PspRecon(Psp):
+    """G(x): the face encoded and decoded. Takes no condition."""
+
+    name = "psp-recon"
+
+    def __init__(
+        self,
+        device: str | torch.device = "cpu",
+        condition: Any = None,
+        condition_faces: Tensor | None = None,
+        condition_keys: Sequence[str] = (),
+    ) -> None:
+        if condition is not None:
+            raise ArsbenchError("manipulator 'psp-recon' takes no condition; leave it out")
+        super().__init__(device)
+
+    def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        """``x`` [B, 3, H, W] in [-1, 1] -> the reconstruction, raw."""
+        return self.model.decode(self.model.encode(x), x.shape[-1])
+
+
+class PspMix(Psp):
+    """G(x, c): x's coarse codes with the fine ones of a reference face, alpha 0.8.
+
+    Args:
+        condition: a face ``[1, 3, H, W]``, ``"random"`` (an own z per image) or a z ``[1, 512]``; by default each image's
+            key chooses one of the shipped condition faces.
+    """
+
+    name = "psp-mix"
+
+    def __init__(
+        self,
+        device: str | torch.device = "cpu",
+        condition: Any = None,
+        condition_faces: Tensor | None = None,
+        condition_keys: Sequence[str] = (),
+    ) -> None:
+        super().__init__(device, condition, condition_faces, condition_keys)
+        self._codes: Tensor | None = None
+        with torch.no_grad():
+            if condition is None:
+                if condition_faces is None:
+                    raise ArsbenchError("manipulator 'psp-mix' needs condition faces; load it with arsbench.load_manipulator")
+                self._codes = self.model.encode(condition_faces.to(self.device))
+            elif isinstance(condition, Tensor):
+                self._codes = self._encode_condition(condition.to(self.device, torch.float32))
+            elif condition != "random":
+                raise ArsbenchError(f"manipulator 'psp-mix' got a condition it cannot use: {_WANTED}")
+
+    def _encode_condition(self, condition: Tensor) -> Tensor:
+        if condition.ndim == 4 and condition.shape[:2] == (1, 3):
+            return self.model.encode(condition)
+        if condition.shape == (1, Z_SIZE):
+            return self._map(condition)
+        raise ArsbenchError(
+            f"manipulator 'psp-mix' got a condition of shape {list(condition.shape)} that it cannot use: {_WANTED}"
+        )
+
+    def _map(self, z: Tensor) -> Tensor:
+        w: Tensor = self.model.decoder.style(z)
+        return w[:, None].expand(-1, self.model.decoder.n_codes, -1)
+
+    def _choice(self, key: str) -> int:
+        return draw(key, "condition") % len(self.condition_keys)
+
+    def _injected(self, keys: Sequence[str]) -> Tensor:
+        if self._codes is None:
+            z = torch.stack([torch.randn(Z_SIZE, generator=generator(key, "condition-z")) for key in keys])
+            return self._map(z.to(self.device))
+        return self._codes if self.condition is not None else self._codes[[self._choice(key) for key in keys]]
+
+    def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        """``x`` [B, 3, H, W] in [-1, 1] -> x's shape with the condition's colours and fine look, raw."""
+        codes = mix(self.model.encode(x), self._injected(keys), OPEN_MIX_FROM)
+        return self.model.decode(codes, x.shape[-1])
+
+    def conditions(self, keys: Sequence[str]) -> list[str]:
+        """The key of each image's condition face, or what the given condition is."""
+        if self.condition is None:
+            return [self.condition_keys[self._choice(key)] for key in keys]
+        if isinstance(self.condition, Tensor):
+            return ["given face" if self.condition.ndim == 4 else "given z"] * len(keys)
+        return ["random"] * len(keys)
+
+
+_WANTED = 'give a face [1, 3, H, W] in [-1, 1], "random", or a z [1, 512]'

@@ -1,0 +1,148 @@
+"""Trains the open track's pSp on generated faces.
+
+Two stages, as the official recipe has them: first the decoder comes to be (jointly with the encoder and the mapping
+network, as an autoencoder), then it is frozen and the encoder alone is trained against it. Three losses, each mse and
+LPIPS: the face itself from its codes; the face from the mapping network's single w of its latent z; and, low-passed, the
+face in another's colours from mixed codes, so that mixing takes colours and keeps shape.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from arsbench.contracts import TrainingJob
+from manipulators.psp import MIX_ALPHA, OPEN_MIX_FROM, Z_SIZE, PspModel, mix
+
+JOINT_SHARE = 0.7
+LEARNING_RATE = 2e-3
+SIDE_BATCH = 8
+CHECKPOINT_EVERY = 200
+
+
+def train(model: PspModel, job: TrainingJob) -> Path:
+    """Runs or resumes the training; returns the file of the averaged weights, float32 safetensors-ready state."""
+    torch.manual_seed(job.seed)
+    _shrink_rgb(model)
+    model.to(job.device).train()
+    model.encoder.to(memory_format=torch.channels_last)
+    average = copy.deepcopy(model).requires_grad_(False)
+    optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, betas=(0.5, 0.99))
+    job.folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = job.folder / "checkpoint.pt"
+    first = 0
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, map_location=job.device, weights_only=True)
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["step"]
+    started = time.time()
+    for step in range(first, job.steps):
+        joint = step < JOINT_SHARE * job.steps
+        if not joint:
+            model.decoder.requires_grad_(False)
+        for group in optimizer.param_groups:
+            group["lr"] = _learning_rate(step, job.steps)
+        faces, _ = job.faces(step * job.batch, job.batch)
+        z = _pad_latents(job.latents(step * job.batch, SIDE_BATCH), step) if joint else None
+        with torch.autocast(job.device.type, torch.bfloat16):
+            parts = _losses(model, job, faces.to(job.device), None if z is None else z.to(job.device))
+        loss = torch.stack(list(parts.values())).sum()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        _update_average(average, model, min(0.999, (1 + step) / (10 + step)))
+        last = step + 1 == job.steps
+        if (step + 1) % CHECKPOINT_EVERY == 0 or last:
+            reached = {name: float(v) for name, v in parts.items()} | validate(average, job)
+            _save(checkpoint, model, average, optimizer, step + 1)
+            line = {"step": step + 1, "seconds": round(time.time() - started), **{k: round(v, 4) for k, v in reached.items()}}
+            with (job.folder / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            job.report(step + 1, reached)
+        else:
+            job.report(step + 1, {})
+    return checkpoint
+
+
+def validate(model: PspModel, job: TrainingJob) -> dict[str, float]:
+    """PSNR (dB) and LPIPS of the reconstructed validation faces."""
+    model.eval()
+    x = job.validation[0].to(job.device)
+    with torch.no_grad():
+        y = model.decode(model.encode(x), x.shape[-1]).clamp(-1, 1)
+        mse = (y - x).square().mean((1, 2, 3))
+        lpips = job.perceptual(y, x).mean()
+    return {"psnr": float((-10 * torch.log10(mse / 4 + 1e-8)).mean()), "lpips": float(lpips)}
+
+
+def _losses(model: PspModel, job: TrainingJob, x: Tensor, z: Tensor | None) -> dict[str, Tensor]:
+    codes = model.encode(x)
+    n = SIDE_BATCH
+    mixed = mix(codes[:n], codes[n : 2 * n], OPEN_MIX_FROM)
+    batches = [codes, mixed]
+    if z is not None:
+        batches.append(model.decoder.style(z)[:, None].expand(-1, codes.shape[1], -1))
+    images = model.decoder(torch.cat(batches))
+    target = _recolour(x[:n], x[n : 2 * n])
+    y, y_mixed = images[: len(x)], images[len(x) : len(x) + n]
+    perceptual = job.perceptual(images[: len(x) + n], torch.cat([x, target])).flatten()
+    parts = {
+        "recon": 4 * F.mse_loss(y, x) + perceptual[: len(x)].mean(),
+        "mix": 0.5 * F.mse_loss(F.avg_pool2d(y_mixed, 4), F.avg_pool2d(target, 4)) + 0.1 * perceptual[len(x) :].mean(),
+    }
+    if z is not None:
+        y_z = images[len(x) + n :]
+        parts["mapping"] = 0.5 * F.mse_loss(y_z, x[:n]) + 0.1 * job.perceptual(y_z, x[:n]).mean()
+    return parts
+
+
+def _recolour(x: Tensor, reference: Tensor) -> Tensor:
+    """``x`` with each channel's mean and standard deviation moved by MIX_ALPHA towards the reference's."""
+    mean, std = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True)
+    mean_r, std_r = reference.mean((2, 3), keepdim=True), reference.std((2, 3), keepdim=True)
+    aim_mean, aim_std = torch.lerp(mean, mean_r, MIX_ALPHA), torch.lerp(std, std_r, MIX_ALPHA)
+    return ((x - mean) / (std + 1e-3) * aim_std + aim_mean).clamp(-1, 1)
+
+
+def _shrink_rgb(model: PspModel) -> None:
+    """Small RGB outputs at the start: at the default variance the sum of skips starts far outside [-1, 1]."""
+    with torch.no_grad():
+        for layer in (model.decoder.to_rgb1, *model.decoder.to_rgbs):
+            layer.conv.weight.mul_(0.1)
+
+
+def _learning_rate(step: int, steps: int) -> float:
+    warm = min(1.0, (step + 1) / 100)
+    return LEARNING_RATE * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+def _pad_latents(z: Tensor, step: int) -> Tensor:
+    """The generator's 100 numbers, filled up to the mapping network's 512 with noise it learns to ignore."""
+    filler = torch.randn(len(z), Z_SIZE - z.shape[1], generator=torch.Generator().manual_seed(step))
+    return torch.cat([z, filler], dim=1)
+
+
+def _update_average(average: PspModel, model: PspModel, decay: float) -> None:
+    with torch.no_grad():
+        for mean, now in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(now, 1 - decay)
+            else:
+                mean.copy_(now)
+
+
+def _save(path: Path, model: PspModel, average: PspModel, optimizer: torch.optim.Optimizer, step: int) -> None:
+    state = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+    torch.save(state, path.with_suffix(".tmp"))
+    os.replace(path.with_suffix(".tmp"), path)
