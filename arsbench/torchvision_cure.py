@@ -12,6 +12,7 @@ import importlib
 import sys
 import threading
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -54,7 +55,8 @@ def cure() -> bool:
             for name in set(sys.modules) - before:
                 if name.split(".")[0] == "torchvision":
                     del sys.modules[name]
-            library = torch.library.Library("torchvision", "FRAGMENT")
+            make: Any = torch.library.Library  # untyped in some versions of torch
+            library = make("torchvision", "FRAGMENT")
             for name, schema in SCHEMAS.items():
                 if not hasattr(torch.ops.torchvision, name):
                     library.define(schema)
