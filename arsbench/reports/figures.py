@@ -1,0 +1,56 @@
+"""Figures to files: PNG for reading, PDF and SVG for papers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from arsbench.contracts import ArsbenchError
+from arsbench.reports import figure5
+
+DRAWERS: dict[str, Callable[[pd.DataFrame, bool, str | None], Figure]] = {"figure5": figure5.draw}
+FORMATS = ("png", "pdf", "svg")
+_STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7.5,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "font.family": "DejaVu Sans",
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.hashsalt": "arsbench",
+}
+# A file made twice from the same rows is the same file.
+_UNDATED: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+
+
+def save(kind: str, rows: pd.DataFrame, paths: Sequence[Path], partial: bool = False, void: str | None = None) -> None:
+    """Draws ``kind`` and writes it to each path in the format of its suffix; PNG at 300 dots per inch.
+
+    Raises:
+        ArsbenchError: unknown kind or format, rows that do not suffice, or a path that cannot be written.
+    """
+    if kind not in DRAWERS:
+        raise ArsbenchError(f"there is no plot '{kind}'; there are: {', '.join(DRAWERS)}")
+    suffixes = {path: path.suffix.lstrip(".").lower() for path in paths}
+    for path in (path for path, suffix in suffixes.items() if suffix not in FORMATS):
+        raise ArsbenchError(f"a plot cannot be written as '{path.name}'; the formats are: {', '.join(FORMATS)}")
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+        figure = DRAWERS[kind](rows, partial, void)
+        for path, suffix in suffixes.items():
+            try:
+                figure.savefig(path, format=suffix, dpi=300, metadata=_UNDATED[suffix])
+            except OSError as error:
+                raise ArsbenchError(f"the plot {path} cannot be written: {error.strerror or error}") from error
