@@ -8,8 +8,8 @@ from itertools import product
 import pandas as pd
 
 from arsbench.contracts import ArsbenchError
+from arsbench.controls import CONTROLS
 
-CONTROLS = ("none", "noise", "brighten", "shade", "white")
 TO_BEAT = ("brighten", "shade")
 """The controls that an entry has to beat."""
 

@@ -1,11 +1,12 @@
-"""Rows as a run leaves them, made up: a protector's scores sink with the level, by a strength of its own."""
+"""Rows as a run leaves them, made up."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from arsbench.rows import COLUMNS
 
@@ -23,7 +24,7 @@ STRENGTHS = {
 }
 
 
-def make_rows(
+def _make_rows(
     strengths: Mapping[str, float] = STRENGTHS,
     manipulators: Sequence[str] = ("psp-mix", "psp-recon"),
     images: int = 12,
@@ -31,7 +32,7 @@ def make_rows(
     perturbations: Sequence[str] = PERTURBATIONS,
     epsilon: float = 0.3,
 ) -> pd.DataFrame:
-    """One row per image and cell with every column of the schema, the same for the same arguments."""
+    """One row per image and cell with every column of the schema; scores sink with the level, by strength."""
     settings = [("none", 0)] if 0 in levels else []
     settings += [(p, level) for p in perturbations for level in levels if level > 0]
     keys = [
@@ -63,3 +64,15 @@ def make_rows(
             rows[column.name] = rows["mse"]
     rows["protected_psnr"] = 18.0
     return rows[[column.name for column in COLUMNS]]
+
+
+@pytest.fixture(scope="session")
+def make_rows() -> Callable[..., pd.DataFrame]:
+    """strengths, manipulators, images, levels, perturbations, epsilon -> rows, the same for the same arguments."""
+    return _make_rows
+
+
+@pytest.fixture(scope="session")
+def rows() -> pd.DataFrame:
+    """A small complete run with all controls. Not to be written to."""
+    return _make_rows()
