@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -221,6 +221,7 @@ class TrainingJob:
         latents: (first, count) -> the generator's z of those faces ``[count, 100]``.
         validation: a fixed batch of validation faces and their keys.
         perceptual: LPIPS as a differentiable module, (a, b) in [-1, 1] -> ``[B, 1, 1, 1]``.
+        metrics: the protocol's metrics by name; mse, amplification and unrecovered are differentiable.
         folder: checkpoints and the log go here; a job started again in it resumes.
         steps: optimiser steps in all.
         batch: faces per step.
@@ -235,6 +236,7 @@ class TrainingJob:
     latents: Callable[[int, int], Tensor]
     validation: tuple[Tensor, list[str]]
     perceptual: torch.nn.Module
+    metrics: Mapping[str, Metric]
     folder: Path
     steps: int
     batch: int = 32

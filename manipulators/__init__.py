@@ -1,0 +1,1 @@
+"""The face manipulation models G: one file per method."""

@@ -57,7 +57,7 @@ def open_model() -> PspModel:
 
 
 def mix(codes: Tensor, injected: Tensor, first_row: int, alpha: float = MIX_ALPHA) -> Tensor:
-    """``codes`` with the rows from ``first_row`` on replaced by alpha injected + (1 - alpha) own (psp.py's ``alpha``)."""
+    """``codes`` with the rows from ``first_row`` on replaced by alpha injected + (1 - alpha) own (``mix_alpha``)."""
     fine = alpha * injected[:, first_row:] + (1 - alpha) * codes[:, first_row:]
     return torch.cat([codes[:, :first_row], fine.expand(len(codes), -1, -1)], dim=1)
 
@@ -114,8 +114,8 @@ class PspMix(Psp):
     """G(x, c): x's coarse codes with the fine ones of a reference face, alpha 0.8.
 
     Args:
-        condition: a face ``[1, 3, H, W]``, ``"random"`` (an own z per image) or a z ``[1, 512]``; by default each image's
-            key chooses one of the shipped condition faces.
+        condition: a face ``[1, 3, H, W]``, ``"random"`` (an own z per image) or a z ``[1, 512]``; by default each
+            image's key chooses one of the shipped condition faces.
     """
 
     name = "psp-mix"
@@ -132,7 +132,9 @@ class PspMix(Psp):
         with torch.no_grad():
             if condition is None:
                 if condition_faces is None:
-                    raise ArsbenchError("manipulator 'psp-mix' needs condition faces; load it with arsbench.load_manipulator")
+                    raise ArsbenchError(
+                        "manipulator 'psp-mix' needs condition faces; load it with arsbench.load_manipulator"
+                    )
                 self._codes = self.model.encode(condition_faces.to(self.device))
             elif isinstance(condition, Tensor):
                 self._codes = self._encode_condition(condition.to(self.device, torch.float32))

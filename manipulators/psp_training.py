@@ -2,8 +2,8 @@
 
 Two stages, as the official recipe has them: first the decoder comes to be (jointly with the encoder and the mapping
 network, as an autoencoder), then it is frozen and the encoder alone is trained against it. Three losses, each mse and
-LPIPS: the face itself from its codes; the face from the mapping network's single w of its latent z; and, low-passed, the
-face in another's colours from mixed codes, so that mixing takes colours and keeps shape.
+LPIPS: the face itself from its codes; the face from the mapping network's single w of its latent z; and, low-passed,
+the face in another's colours from mixed codes, so that mixing takes colours and keeps shape.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import time
 from pathlib import Path
 
@@ -66,7 +65,11 @@ def train(model: PspModel, job: TrainingJob) -> Path:
         if (step + 1) % CHECKPOINT_EVERY == 0 or last:
             reached = {name: float(v) for name, v in parts.items()} | validate(average, job)
             _save(checkpoint, model, average, optimizer, step + 1)
-            line = {"step": step + 1, "seconds": round(time.time() - started), **{k: round(v, 4) for k, v in reached.items()}}
+            line = {
+                "step": step + 1,
+                "seconds": round(time.time() - started),
+                **{k: round(v, 4) for k, v in reached.items()},
+            }
             with (job.folder / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
             job.report(step + 1, reached)
@@ -143,6 +146,11 @@ def _update_average(average: PspModel, model: PspModel, decay: float) -> None:
 
 
 def _save(path: Path, model: PspModel, average: PspModel, optimizer: torch.optim.Optimizer, step: int) -> None:
-    state = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+    state = {
+        "model": model.state_dict(),
+        "average": average.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": step,
+    }
     torch.save(state, path.with_suffix(".tmp"))
-    os.replace(path.with_suffix(".tmp"), path)
+    path.with_suffix(".tmp").replace(path)

@@ -1,0 +1,1 @@
+"""The protections: one file per method, and the controls of every run."""

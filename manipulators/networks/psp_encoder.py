@@ -1,7 +1,7 @@
 """The IR-SE encoder of pSp: an image to one style code per decoder layer, coarse, middle and fine.
 
-Richardson et al. 2021, section 3 and figure 2. Blocks are the improved residual units of ArcFace (Deng et al. 2019) with
-squeeze-and-excitation (Hu et al. 2018). Parameter names are those of the official checkpoint.
+Richardson et al. 2021, section 3 and figure 2. Blocks are the improved residual units of ArcFace (Deng et al. 2019)
+with squeeze-and-excitation (Hu et al. 2018). Parameter names are those of the official checkpoint.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from manipulators.networks.stylegan2 import EqualLinear
 
 
 class Stage(NamedTuple):
-    """One resolution of the body: ``blocks`` residual units, the first of stride 2 and going from ``width_in`` to ``width``."""
+    """One resolution: ``blocks`` residual units, the first of stride 2 and going from ``width_in`` to ``width``."""
 
     width_in: int
     width: int
@@ -45,7 +45,9 @@ class BottleneckIRSE(nn.Module):
         if width_in == width:
             self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)
         else:
-            self.shortcut_layer = nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            self.shortcut_layer = nn.Sequential(
+                nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            )
         self.res_layer = nn.Sequential(
             nn.BatchNorm2d(width_in),
             nn.Conv2d(width_in, width, 3, 1, 1, bias=False),
@@ -115,7 +117,11 @@ class PspEncoder(nn.Module):
             ends.append(len(blocks) - 1)
         self.body = nn.Sequential(*blocks)
         self.taps = tuple(ends[1:])
-        sizes = [size // 16] * self.coarse + [size // 8] * (self.middle - self.coarse) + [size // 4] * (n_codes - self.middle)
+        sizes = (
+            [size // 16] * self.coarse
+            + [size // 8] * (self.middle - self.coarse)
+            + [size // 4] * (n_codes - self.middle)
+        )
         width = stages[-1].width
         self.styles = nn.ModuleList(StyleHead(width, hidden or style, style, s) for s in sizes)
         self.latlayer1 = nn.Conv2d(stages[2].width, width, 1)

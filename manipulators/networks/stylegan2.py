@@ -63,7 +63,9 @@ class Upsample(Resample):
 
 
 class ModulatedConv2d(nn.Module):
-    def __init__(self, n_in: int, n_out: int, kernel: int, style: int, demodulate: bool = True, up: bool = False) -> None:
+    def __init__(
+        self, n_in: int, n_out: int, kernel: int, style: int, demodulate: bool = True, up: bool = False
+    ) -> None:
         super().__init__()
         self.scale, self.kernel, self.demodulate, self.up = 1 / math.sqrt(n_in * kernel**2), kernel, demodulate, up
         if up:

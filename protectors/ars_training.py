@@ -1,0 +1,286 @@
+"""Trains ARS against one manipulator: the paper's targeted objective, and the untargeted one.
+
+An objective takes one optimiser step per batch; :func:`train` does what both share: checkpoints, the averaged weights
+that are shipped, validation, the log.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from arsbench.contracts import Manipulator, Pair, TrainingJob, generator, load_weights
+from protectors.networks.ars import AdversarialNet, ArsNetwork, Noises
+from protectors.perturbation_module import perturbation_module
+from protectors.random_perturbation import SIX, RandomPerturbation
+
+CHECKPOINT_EVERY = 50
+AVERAGE_DECAY = 0.995
+
+NOISE_WEIGHT = 10.0
+"""lambda of equation 2 and lambda_2 of equation 10."""
+ADVERSARIAL_WEIGHT = 10.0
+"""lambda_1 of equation 10."""
+TARGETED_RATE = 2e-4
+"""The paper's is 1e-4."""
+ADVERSARIAL_BASE = 16
+
+UNTARGETED_RATE = 4e-4
+ROBUST_WEIGHT = 2.0
+GROUPS = 4
+CLEAN_SHARE = 0.125
+
+
+class Objective(ABC):
+    """One way to train the network against a manipulator."""
+
+    learning_rate: float
+
+    def __init__(self, manipulator: Manipulator, job: TrainingJob) -> None:
+        self.manipulator, self.job = manipulator, job
+
+    def protect(self, network: ArsNetwork, x: Tensor) -> tuple[Noises, Tensor, Tensor]:
+        """The noises, and the basic and the robust protected pictures; the convolutions run in bfloat16."""
+        with torch.autocast(self.job.device.type, torch.bfloat16):
+            noises = network(x, self.job.epsilon)
+        noises = Noises(noises.basic.float(), noises.robust.float())
+        return noises, (x + noises.basic).clamp(-1, 1), (x + noises.robust).clamp(-1, 1)
+
+    def manipulate(self, x: Tensor, keys: list[str]) -> Tensor:
+        """G(x), raw, computed in bfloat16."""
+        with torch.autocast(self.job.device.type, torch.bfloat16):
+            return self.manipulator.manipulate(x, keys).float()
+
+    @abstractmethod
+    def step(
+        self, network: ArsNetwork, optimizer: torch.optim.Optimizer, x: Tensor, keys: list[str], at: int
+    ) -> dict[str, float]:
+        """One update from the batch ``x`` [B, 3, H, W]; returns what was reached, for the log."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint has to hold beside the network."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:  # noqa: B027 - nothing to take back is the common case
+        """Takes back what :meth:`state` gave."""
+
+
+class Untargeted(Objective):
+    """Pushes G away from y, rewarding the three things that ``sr_strict`` asks for, clean (f) and perturbed (g)."""
+
+    learning_rate = UNTARGETED_RATE
+
+    def step(
+        self, network: ArsNetwork, optimizer: torch.optim.Optimizer, x: Tensor, keys: list[str], at: int
+    ) -> dict[str, float]:
+        """One step of the gain; each group of the batch meets one random perturbation, x and x_p alike."""
+        draws = generator(f"step {at}", "ars_untargeted", self.job.seed)
+        _, x_basic, x_robust = self.protect(network, x)
+        px, px_p = self._perturb(x, x_robust, keys, draws)
+        with torch.no_grad():
+            references = self._soft_clamp(self.manipulate(torch.cat([x, px]), keys * 2))
+        outputs = self._soft_clamp(self.manipulate(torch.cat([x_basic, px_p]), keys * 2))
+        gains = self._gain(Pair(references, outputs, px=torch.cat([x, px]), px_p=torch.cat([x_basic, px_p])))
+        basic, robust = gains[: len(x)].mean(), gains[len(x) :].mean()
+        optimizer.zero_grad(set_to_none=True)
+        (-basic - ROBUST_WEIGHT * robust).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        return {"gain_basic": float(basic), "gain_robust": float(robust)}
+
+    def _perturb(self, x: Tensor, x_p: Tensor, keys: list[str], draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        size = math.ceil(len(x) / GROUPS)
+        parts = []
+        for first in range(0, len(x), size):
+            part, named = slice(first, first + size), keys[first : first + size]
+            if float(torch.rand((), generator=draws)) < CLEAN_SHARE:
+                parts.append((x[part], x_p[part]))
+                continue
+            p = RandomPerturbation.draw(draws, self.manipulator.track)
+            parts.append((p(x[part], named), p(x_p[part], named)))
+        return torch.cat([a for a, _ in parts]), torch.cat([b for _, b in parts])
+
+    def _soft_clamp(self, y: Tensor) -> Tensor:
+        # Clamped as every metric sees it, with a little slope left so that a saturated pixel can come back.
+        inside = y.clamp(-1, 1)
+        return inside + 0.05 * (y - inside)
+
+    def _gain(self, pair: Pair) -> Tensor:
+        assert pair.px is not None
+        assert pair.px_p is not None
+        mse_out = (pair.y_p - pair.y).square().mean((1, 2, 3))
+        mse_in = (pair.px_p - pair.px).square().mean((1, 2, 3))
+        unrecovered = self.job.metrics["unrecovered"].measure(pair)
+        assert unrecovered is not None
+        amplified = torch.log((mse_out + 3e-3) / (mse_in + 3e-3))
+        return (mse_out + 1e-3).sqrt() + 0.6 * unrecovered.float().clamp(max=0.7) + 0.3 * amplified.clamp(max=1.5)
+
+
+class Targeted(Objective):
+    """The paper's training: theta by (2), psi by (10) with the perturbation module, phi of q by (8)."""
+
+    learning_rate = TARGETED_RATE
+
+    def __init__(self, manipulator: Manipulator, job: TrainingJob) -> None:
+        super().__init__(manipulator, job)
+        self.adversary = AdversarialNet(ADVERSARIAL_BASE).to(job.device, memory_format=torch.channels_last)
+        self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), TARGETED_RATE)
+
+    def step(
+        self, network: ArsNetwork, optimizer: torch.optim.Optimizer, x: Tensor, keys: list[str], at: int
+    ) -> dict[str, float]:
+        """Theta and psi first, with q fixed; then phi on the same pictures, with them fixed."""
+        draws = generator(f"step {at}", "ars", self.job.seed)
+        noises, x_basic, x_robust = self.protect(network, x)
+        perturbed = perturbation_module(x_robust, x, draws)
+        self.adversary.requires_grad_(False)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            undone = self.adversary(perturbed)
+        white = torch.ones_like(x)
+        to_basic, to_robust, to_undone = (
+            F.mse_loss(y, white) for y in self.manipulate(torch.cat([x_basic, perturbed, undone]), keys * 3).chunk(3)
+        )
+        theta = to_basic + NOISE_WEIGHT * noises.basic.square().mean()
+        psi = to_robust + ADVERSARIAL_WEIGHT * to_undone + NOISE_WEIGHT * noises.robust.square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        (theta + psi).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+
+        self.adversary.requires_grad_(True)
+        with torch.no_grad():
+            y = self.manipulate(x, keys)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            undone = self.adversary(perturbed.detach())
+        phi = F.mse_loss(self.manipulate(undone, keys), y)
+        self.adversary_optimizer.zero_grad(set_to_none=True)
+        phi.backward()
+        self.adversary_optimizer.step()
+        return {
+            "white_basic": float(to_basic),
+            "white_robust": float(to_robust),
+            "white_undone": float(to_undone),
+            "phi": float(phi),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """The adversarial net and its optimiser."""
+        return {"adversary": self.adversary.state_dict(), "adversary_optimizer": self.adversary_optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back what :meth:`state` gave."""
+        self.adversary.load_state_dict(state["adversary"])
+        self.adversary_optimizer.load_state_dict(state["adversary_optimizer"])
+
+
+def train(network: ArsNetwork, objective: Objective, job: TrainingJob) -> Path:
+    """Runs or resumes the training; returns the checkpoint, whose ``average`` is what is shipped."""
+    torch.manual_seed(job.seed)
+    _initialise(network)
+    if job.start is not None:
+        network.load_state_dict(load_weights(*job.start)[0])
+    network.to(job.device, memory_format=torch.channels_last).train()
+    average = copy.deepcopy(network).requires_grad_(False)
+    optimizer = torch.optim.Adam(network.parameters(), objective.learning_rate)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = job.folder / "checkpoint.pt"
+    first = 0
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, map_location=job.device, weights_only=True)
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        objective.restore(state["objective"])
+        first = state["step"]
+    started = time.time()
+    for step in range(first, job.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = objective.learning_rate * _decay(step, job.steps)
+        x, keys = job.faces(step * job.batch, job.batch)
+        reached = objective.step(network, optimizer, x.to(job.device), keys, step)
+        _update_average(average, network, min(AVERAGE_DECAY, (1 + step) / (10 + step)))
+        if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == job.steps:
+            reached |= validate(average, objective.manipulator, job)
+            state = {
+                "network": network.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "objective": objective.state(),
+                "step": step + 1,
+            }
+            torch.save(state, checkpoint.with_suffix(".tmp"))
+            checkpoint.with_suffix(".tmp").replace(checkpoint)
+            line = {
+                "step": step + 1,
+                "seconds": round(time.time() - started),
+                **{k: round(v, 4) for k, v in reached.items()},
+            }
+            with (job.folder / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+        job.report(step + 1, reached)
+    return checkpoint
+
+
+@torch.no_grad()
+def validate(network: ArsNetwork, manipulator: Manipulator, job: TrainingJob) -> dict[str, float]:
+    """What to watch on the validation faces: the noise's mse, ``sr_strict`` clean and at level 5 of each of the six."""
+    network.eval()
+    x, keys = job.validation[0].to(job.device), job.validation[1]
+    x_p = (x + network(x, job.epsilon).robust).clamp(-1, 1)
+    reached = {"noise_mse": float((x_p - x).square().mean())}
+    for name, px, px_p in [("none", x, x_p), *_hardest(x, x_p, keys, manipulator.track)]:
+        outputs = manipulator.manipulate(torch.cat([px, px_p]), keys * 2).clamp(-1, 1)
+        pair = Pair(*outputs.chunk(2), px=px, px_p=px_p)
+        strict, unrecovered, amplification = (
+            job.metrics[metric].measure(pair) for metric in ("sr_strict", "unrecovered", "amplification")
+        )
+        assert strict is not None
+        assert unrecovered is not None
+        assert amplification is not None
+        reached |= {
+            f"strict_{name}": float(strict.mean()),
+            f"unrecovered_{name}": float(unrecovered.mean()),
+            f"amplification_{name}": float(amplification.nanmedian()),
+        }
+    reached["strict"] = sum(reached[f"strict_{kind.name}"] for kind in SIX) / len(SIX)
+    return reached
+
+
+def _hardest(x: Tensor, x_p: Tensor, keys: list[str], track: str) -> Iterator[tuple[str, Tensor, Tensor]]:
+    for kind in SIX:
+        p, parameter = kind(), kind.track_levels(track)[-1]
+        yield kind.name, p.perturb(x, parameter, keys), p.perturb(x_p, parameter, keys)
+
+
+def _initialise(network: ArsNetwork) -> None:
+    """Draws the weights from the job's seed, set by the caller; the last layers start small, far from the bound."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.reset_parameters()
+    for unet in (network.f, network.g2):
+        nn.init.normal_(unet.exit.weight, std=0.02)
+
+
+def _decay(step: int, steps: int) -> float:
+    """Constant for the first half, then a cosine down to a twentieth."""
+    late = max(0.0, 2 * step / steps - 1)
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * late))
+
+
+def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    with torch.no_grad():
+        for mean, now in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(now, 1 - decay)
+            else:
+                mean.copy_(now)

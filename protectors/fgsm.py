@@ -1,0 +1,26 @@
+"""FGSM: one signed gradient step (Goodfellow et al. 2015, equation 1; Kurakin et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from arsbench.contracts import Protector
+from protectors.ascent import gradient, project, random_start, squared_distance, unmanipulated_target
+
+JITTER = 0.001
+"""At x itself the distance to G(x) has no gradient."""
+
+
+class FGSM(Protector):
+    """One step of epsilon from a jitter of +-0.001."""
+
+    name = "fgsm"
+
+    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        """``x`` [B, 3, H, W] in [-1, 1] -> x_p, same shape, within epsilon."""
+        target = unmanipulated_target(self, x, keys)
+        start = random_start(x, keys, JITTER, "fgsm", self.seed)
+        grad = gradient(lambda x_p: squared_distance(self.manipulator.manipulate(x_p, keys), target), start)
+        return project(start + self.epsilon * grad.sign(), x, self.epsilon)

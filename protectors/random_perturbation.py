@@ -1,0 +1,39 @@
+"""One of the protocol's six perturbations at a random strength, through its differentiable twin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from arsbench.contracts import Perturbation
+from perturbations.contrast import Contrast
+from perturbations.downscale import Downscale
+from perturbations.dropout import Dropout
+from perturbations.gaussian_blur import GaussianBlur
+from perturbations.jpeg import Jpeg
+from perturbations.saturation import Saturation
+
+SIX: tuple[type[Perturbation], ...] = (Saturation, Contrast, Dropout, GaussianBlur, Downscale, Jpeg)
+
+
+class RandomPerturbation(NamedTuple):
+    """A perturbation and its parameter, drawn once, to be applied to several pictures alike."""
+
+    perturbation: Perturbation
+    parameter: float
+
+    @classmethod
+    def draw(cls, generator: torch.Generator, track: str) -> RandomPerturbation:
+        """One of the six, its strength uniform between levels 1 and 5 (parameters between levels interpolated)."""
+        kind = SIX[int(torch.randint(len(SIX), (), generator=generator))]
+        levels = kind.track_levels(track)
+        at = float(torch.rand((), generator=generator)) * (len(levels) - 1)
+        low = min(int(at), len(levels) - 2)
+        return cls(kind(), levels[low] + (at - low) * (levels[low + 1] - levels[low]))
+
+    def __call__(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        """``x`` [B, 3, H, W] -> perturbed, differentiable in ``x``; the same keys draw the same."""
+        return self.perturbation.differentiable(x, self.parameter, keys)
