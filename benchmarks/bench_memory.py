@@ -1,0 +1,45 @@
+"""Peak memory and time of the README's run, in a process of its own, and that memory does not grow with the images."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+
+@pytest.mark.parametrize("images", [25, 100])
+def test_peak_memory_of_the_readme_run(
+    images: int, benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An empty cache, as on a stranger's machine.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    command = [Path(sys.executable).with_name("arsbench"), "run", "--protector", "ars", "--level", "all"]
+    peaks: list[int] = []
+
+    def run() -> None:
+        arguments = [*map(str, command), "--images", str(images), "--out", str(tmp_path / "run")]
+        with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            peaks.append(_peak(process))
+        assert process.returncode == 0
+
+    benchmark.pedantic(run, rounds=1, iterations=1)
+    benchmark.extra_info |= {"images": images, "peak_mib": peaks[0] / 2**20}
+
+
+def _peak(process: subprocess.Popen[bytes]) -> int:
+    """The largest resident memory, in bytes, of the process and its children while it lives."""
+    watched = psutil.Process(process.pid)
+    peak = 0
+    while process.poll() is None:
+        try:
+            family = [watched, *watched.children(recursive=True)]
+            peak = max(peak, sum(member.memory_info().rss for member in family))
+        except psutil.NoSuchProcess:
+            continue
+        time.sleep(0.05)
+    return peak
