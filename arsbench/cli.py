@@ -1,0 +1,341 @@
+"""The command line: thin commands over the Python interface.
+
+Exit codes: 0 done, 1 a finding (a void run, a damaged file), 2 bad usage or input.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DONE, FINDING, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+KINDS = ("protectors", "perturbations", "manipulators", "tracks")
+
+
+class Group(click.Group):
+    """A command group that names the nearest command for an unknown one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command that the first argument names."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(self.list_commands(ctx))}"
+            raise click.UsageError(f"unknown command '{args[0]}'{hint}", ctx) from None
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="arsbench")
+def commands() -> None:
+    """The robustness benchmark for adversarial face protection.
+
+    \b
+    Example:  arsbench run --protector ars --level all
+    """
+
+
+# --- run ------------------------------------------------------------------------------------------------------------
+
+
+@commands.command()
+@click.option("--protector", default="ars", show_default=True, help="Names, a comma list, all, or FILE.py:Class.")
+@click.option("--manipulator", default="all", show_default=True, help="Names, a comma list, all, or FILE.py:Class.")
+@click.option("--perturbation", default="all", show_default=True, help="As above, a named set, or none.")
+@click.option("--level", default="all", show_default=True, help="all, 0,3,5 or 1-5; level 0 is always evaluated.")
+@click.option("--images", type=int, help="How many.  [default: 100, or all pictures of --faces]")
+@click.option("--track", default="open", show_default=True, help="open or paper.")
+@click.option("--epsilon", type=float, default=0.3, show_default=True, help="L_inf budget in [-1, 1] units.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the protectors' draws.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--batch", type=int, default=32, show_default=True, help="Images at a time; the rows do not depend on it."
+)
+@click.option("--faces", type=click.Path(path_type=Path), metavar="DIR", help="A folder of your own pictures.")
+@click.option("--skip-bad", is_flag=True, help="Leave out pictures of --faces that cannot be read.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder.  [default: runs/<key>]")
+@click.option("--no-cache", is_flag=True, help="Compute every reference anew.")
+def run(no_cache: bool, **options: Any) -> int:
+    """Run protectors, and the controls, against manipulators under perturbations.
+
+    Started again with the same options, a run that was interrupted goes on where it stopped.
+
+    \b
+    Example:  arsbench run --protector ars,pgd --manipulator psp-mix --level 0,5 --images 20
+    Example:  arsbench run --protector mine.py:Mine --out runs/mine
+    """
+    from arsbench.api import Settings, execute, make_progress, void_sentence
+
+    outcome = execute(Settings(**options, cache=not no_cache), make_progress(True), keep=True)
+    if not outcome.rows.empty:
+        _show_leaderboard(outcome.rows, bool(outcome.failures), void_sentence(outcome.void))
+    for path in outcome.reports:
+        if path.suffix == ".png":
+            click.echo(f"figure: {path}")
+    click.echo(f"run: {outcome.folder}")
+    for sentence in outcome.sentences:
+        _say(sentence)
+    if outcome.failures:
+        return BAD_INPUT
+    return FINDING if outcome.void else DONE
+
+
+def _show_leaderboard(rows: pd.DataFrame, partial: bool, void: str | None) -> None:
+    from rich.console import Console
+
+    from arsbench.reports.terminal import leaderboard
+
+    Console(highlight=False).print(leaderboard(rows, partial, void))
+
+
+@commands.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def status(folder: Path, as_json: bool) -> int:
+    """Count the cells of a run: done, missing, failed.
+
+    \b
+    Example:  arsbench status runs/mine
+    """
+    import dataclasses
+
+    from arsbench.store import status as status_of
+
+    found = status_of(folder)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found), indent=1))
+        return DONE
+    click.echo(f"{found.done} cells done, {found.missing} missing, {found.failed} failed")
+    click.echo(f"{found.rows} of {found.rows_planned} rows; {found.state}")
+    for sentence in found.failures:
+        click.echo(f"failed: {sentence}")
+    for name, reason in found.void.items():
+        click.echo(f"void: {name}: {reason}")
+    return DONE
+
+
+# --- reports --------------------------------------------------------------------------------------------------------
+
+
+@commands.command()
+@click.argument("kind")
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--format", "format_", default="markdown", show_default=True, help="markdown, latex or csv.")
+@click.option("--partial", is_flag=True, help="Show cells that lack images, too, with n.")
+def table(kind: str, folders: Sequence[Path], format_: str, partial: bool) -> int:
+    """Print a table of one or more runs: leaderboard, or the paper's by number.
+
+    \b
+    Example:  arsbench table leaderboard runs/mine --format latex
+    """
+    from arsbench import reports
+
+    rows, void = _read(folders, partial)
+    click.echo(reports.render_table(kind, rows, format_, partial, void))
+    return DONE
+
+
+@commands.command()
+@click.argument("kind")
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--format", "format_", default="png", show_default=True, help="png, pdf or svg.")
+@click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: RUN/figures/KIND.FORMAT]")
+@click.option("--partial", is_flag=True, help="Show cells that lack images, too.")
+def plot(kind: str, folders: Sequence[Path], format_: str, out: Path | None, partial: bool) -> int:
+    """Draw a figure of one or more runs.
+
+    \b
+    Example:  arsbench plot figure5 runs/mine --format pdf
+    """
+    from arsbench import reports
+
+    rows, void = _read(folders, partial)
+    path = out or folders[0] / "figures" / f"{kind}.{format_}"
+    if kind in reports.PLOTS:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    reports.render_plot(kind, rows, path, partial, void)
+    click.echo(f"figure: {path}")
+    return DONE
+
+
+def _read(folders: Sequence[Path], partial: bool) -> tuple[pd.DataFrame, str | None]:
+    """The rows of runs together, each once, and why they are void."""
+    from arsbench.combine import read_runs
+
+    rows, void, notes = read_runs(folders, partial)
+    for note in notes:
+        _say(note)
+    return rows, void
+
+
+# --- what there is --------------------------------------------------------------------------------------------------
+
+
+@commands.command("list")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def list_(kind: str, as_json: bool) -> int:
+    """List the protectors, perturbations, manipulators or tracks there are.
+
+    \b
+    Example:  arsbench list protectors
+    """
+    entries = _entries(kind)
+    if as_json:
+        click.echo(json.dumps(entries, indent=1))
+        return DONE
+    width = max((len(entry["name"]) for entry in entries), default=0)
+    for entry in entries:
+        click.echo(f"{entry['name']:<{width}}  {entry['summary']}")
+    return DONE
+
+
+def _entries(kind: str) -> list[dict[str, Any]]:
+    from arsbench import registry
+    from arsbench.contracts import ArsbenchError
+    from arsbench.protocol import TRACKS
+
+    if kind == "tracks":
+        return [{"name": name, "summary": f"{size} x {size} pixels", "size": size} for name, size in TRACKS.items()]
+    singular = kind.removesuffix("s")
+    entries = []
+    for name in registry.names(singular):
+        try:
+            method = registry.find(singular, name)
+        except ArsbenchError as error:
+            entries.append({"name": name, "summary": str(error), "usable": False})
+            continue
+        entry = {"name": name, "summary": registry.summary(method.cls), "origin": method.origin, "usable": True}
+        if kind == "perturbations":
+            entry["levels"] = method.cls.levels
+        if kind == "manipulators":
+            entry["track"] = method.cls.track
+        entries.append(entry)
+    return entries
+
+
+@commands.command()
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def doctor(as_json: bool) -> int:
+    """Say what works on this machine and what is missing. Exit code 1 if something is.
+
+    \b
+    Example:  arsbench doctor
+    """
+    from arsbench.doctor import checks
+
+    found = list(checks())
+    if as_json:
+        click.echo(json.dumps([vars(check) for check in found], indent=1))
+    else:
+        width = max(len(check.name) for check in found)
+        for check in found:
+            click.echo(f"{'ok' if check.well else '!!'}  {check.name:<{width}}  {check.found}")
+    return DONE if all(check.well for check in found) else FINDING
+
+
+# --- train ----------------------------------------------------------------------------------------------------------
+
+
+@commands.command()
+@click.argument("name")
+@click.option("--manipulator", default="psp-mix", show_default=True, help="That a protector is trained against.")
+@click.option("--track", default="open", show_default=True, help="open or paper.")
+@click.option("--steps", type=click.IntRange(min=1), default=5000, show_default=True, help="Optimiser steps in all.")
+@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Faces per step.")
+@click.option("--out", type=click.Path(path_type=Path), help="Checkpoints and result.  [default: training/<name>]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the initial weights and the draws.")
+@click.option("--epsilon", type=float, default=0.3, show_default=True, help="L_inf budget of a protector.")
+@click.option("--start", type=click.Path(path_type=Path), metavar="FILE", help="Finished weights to start from.")
+def train(name: str, manipulator: str, track: str, out: Path | None, **options: Any) -> int:
+    """Train a protector against a manipulator, or a manipulator (psp). Started again, it goes on where it stopped.
+
+    \b
+    Example:  arsbench train ars --manipulator psp-mix --track open --steps 5000
+    Example:  arsbench train psp --steps 10000 --batch 32
+    """
+    from arsbench.api import make_progress
+    from arsbench.store import check_folder
+    from arsbench.training import train as train_method
+    from arsbench.training import trainable
+
+    kind, cls = trainable(name)
+    stem = f"{cls.name}-{manipulator}-{track}" if kind == "protector" else f"{name}-{track}"
+    folder = out or Path("training") / stem
+    check_folder(folder)
+    result = train_method(name, manipulator, track, out=folder, progress=make_progress(True), **options)
+    click.echo(f"trained: {result}")
+    return DONE
+
+
+# --- the one place where errors end ---------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the ``arsbench`` command; exits."""
+    sys.exit(execute_command(arguments))
+
+
+def execute_command(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code; what goes wrong becomes one sentence on stderr."""
+    try:
+        result = commands.main(args=arguments, prog_name="arsbench", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return BAD_INPUT
+    except click.ClickException as error:
+        _say(error.format_message())
+        return BAD_INPUT
+    except (KeyboardInterrupt, click.Abort) as error:
+        folder = getattr(error, "folder", None) or getattr(error.__cause__, "folder", None)
+        _say(
+            f"interrupted; what was computed is in {folder}, the same command goes on from there"
+            if folder
+            else "interrupted"
+        )
+        return INTERRUPTED
+    except Exception as error:
+        return _ended(error)
+    return result if isinstance(result, int) else DONE
+
+
+def _ended(error: Exception) -> int:
+    from arsbench.contracts import ArsbenchError
+
+    if os.environ.get("ARSBENCH_DEBUG") == "1":
+        raise error
+    if isinstance(error, BrokenPipeError):
+        # The reader of a pipe has left; Python must not try to flush into it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    elif isinstance(error, ArsbenchError):
+        _say(str(error))
+    elif isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename else ""
+        full = " (what was stored before is kept; the same command goes on)" if error.errno == errno.ENOSPC else ""
+        _say(f"cannot read or write{where}: {error.strerror or error}{full}")
+    else:
+        _say(f"an error in arsbench itself: {type(error).__name__}: {error}; ARSBENCH_DEBUG=1 shows where")
+    return BAD_INPUT
+
+
+def _say(sentence: str) -> None:
+    click.echo(f"arsbench: {sentence}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""The controls of every run, and the verdict that they pass on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+CONTROLS = ("none", "noise", "brighten", "shade", "white")
+"""In every run, named or not."""
+
+NONE_MSE = 1e-9
+"""Above it for ``none``, the manipulator is not deterministic."""
+
+NOISE_SR = 0.05
+"""From it on for ``noise`` without perturbation, success means nothing."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether what a run says about one manipulator is void, and why."""
+
+    void: bool
+    reason: str = ""
+
+
+def verdict(rows: pd.DataFrame, manipulator: str) -> Verdict:
+    """Judges the rows of one manipulator by its controls ``none`` and ``noise``."""
+    of_manipulator = rows[rows["manipulator"] == manipulator]
+    none = of_manipulator[of_manipulator["protector"] == "none"]
+    noise = of_manipulator[(of_manipulator["protector"] == "noise") & (of_manipulator["level"] == 0)]
+    reasons = []
+    if none.empty or noise.empty:
+        reasons.append("its controls are missing")
+    # Written so that a NaN misses, too.
+    if not none.empty and not (none["mse"] <= NONE_MSE).all():
+        reasons.append(
+            f"control 'none' reaches an mse of {none['mse'].max():.3g}, above {NONE_MSE:g}: it is not deterministic"
+        )
+    if not noise.empty and not noise["sr"].mean() < NOISE_SR:
+        reasons.append(
+            f"control 'noise' reaches an SR of {noise['sr'].mean():.3g} without perturbation, not under {NOISE_SR:g}"
+        )
+    return Verdict(bool(reasons), "; ".join(reasons))

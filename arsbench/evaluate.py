@@ -1,0 +1,319 @@
+"""One batch of images against one manipulator: every protector, perturbation and level, down to the rows.
+
+    x_p   = deliver(P(x, G, epsilon))
+    y     = G(deliver(p_l(x)), c)
+    y_p   = G(deliver(p_l(x_p)), c)
+    score = metrics(y, y_p)
+
+The protector and the perturbations see one image at a time and the metrics are per image, so that a row does not
+depend on which images it was computed with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from arsbench.contracts import ArsbenchError, Manipulator, Pair, Perturbation, Protector, draw
+from arsbench.delivery import audit, deliver
+from arsbench.metrics import Reference, Scorer
+from arsbench.plan import Image, Plan, Treatment
+from arsbench.references import ReferenceCache
+from arsbench.registry import describe
+from arsbench.rows import COLUMNS, FURTHER, IDENTITY
+from arsbench.store import Columns, Failure
+
+PROTECT_AT_ONCE = 1
+"""Images that a protector sees at once. A class that says ``batch_invariant = True`` gets the whole batch: it promises
+that what it makes of an image is bitwise the same in any batch."""
+
+Todo = Mapping[str, Collection[Treatment]]
+"""Protector -> the treatments that still lack their rows."""
+
+_NAN_FOR_CEILING = ("amplification", "amplification_clean_reference")
+_MAY_LACK = ("lpips", "lpips_clean_reference", "protected_lpips")
+_IMPERCEPTIBILITY = tuple(column.name for column in FURTHER if column.name.startswith("protected_"))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What one manipulator is evaluated with.
+
+    Attributes:
+        plan: the run.
+        manipulator_name: as in the plan.
+        manipulator: the model G.
+        protectors: by name, made against this manipulator.
+        perturbations: by name.
+        scorer: the metrics.
+        cache: of references.
+    """
+
+    plan: Plan
+    manipulator_name: str
+    manipulator: Manipulator
+    protectors: Mapping[str, Protector]
+    perturbations: Mapping[str, Perturbation]
+    scorer: Scorer
+    cache: ReferenceCache
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of a run with their delivered faces ``[B, 3, H, W]``."""
+
+    images: tuple[Image, ...]
+    faces: Tensor
+
+    @property
+    def keys(self) -> list[str]:
+        """The images' keys."""
+        return [image.key for image in self.images]
+
+
+@dataclass(frozen=True)
+class Protected:
+    """x_p ``[B, 3, H, W]``, delivered and audited, and its ``protected_*`` and ``seconds`` columns."""
+
+    faces: Tensor
+    columns: Mapping[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What all protectors share of a batch: x, y = G(x), its features, and the conditions' names."""
+
+    x: Tensor
+    y_clean: Tensor
+    clean: Reference
+    conditions: Sequence[str]
+
+
+@dataclass
+class Result:
+    """Rows, column by column, and what failed."""
+
+    columns: Columns = field(default_factory=lambda: {column.name: [] for column in COLUMNS})
+    failures: list[Failure] = field(default_factory=list)
+
+
+def evaluate(bench: Bench, batch: Batch, todo: Todo, advance: Callable[[int], None] = lambda rows: None) -> Result:
+    """The rows of one batch.
+
+    Args:
+        bench: the manipulator and all that meets it.
+        batch: the images.
+        todo: which rows are wanted.
+        advance: called with the number of rows that were dealt with.
+
+    Returns:
+        The rows of every cell that could be computed, and the failures of the others. What a method raises becomes a
+        failure of its own cells and is not raised.
+    """
+    result, name = Result(), bench.manipulator_name
+    with _attempt(result, f"manipulator '{name}'", (None, name, None, None)):
+        x = deliver(batch.faces.to(bench.manipulator.device))
+        y_clean = reference(bench, batch, Treatment(), x)
+        source = Source(x, y_clean, bench.scorer.reference(y_clean), bench.manipulator.conditions(batch.keys))
+        protected = {}
+        for protector in todo:
+            with _attempt(result, f"protector '{protector}'", (protector, name, None, None)):
+                protected[protector] = protect(bench, protector, x, batch.keys)
+        for treatment in bench.plan.treatments:
+            wanted = {key: value for key, value in protected.items() if treatment in todo[key]}
+            if wanted:
+                with _attempt(result, _who(bench, treatment), (None, name, *treatment.label)):
+                    _treat(bench, batch, treatment, source, wanted, result, advance)
+    return result
+
+
+def _treat(
+    bench: Bench,
+    batch: Batch,
+    treatment: Treatment,
+    source: Source,
+    protected: Mapping[str, Protected],
+    result: Result,
+    advance: Callable[[int], None],
+) -> None:
+    """The rows of one batch under one treatment: the reference once, then every protector against it."""
+    x, keys = source.x, batch.keys
+    px = perturb(bench, treatment, x, keys)
+    y = source.y_clean if treatment.level == 0 else reference(bench, batch, treatment, px)
+    scored = source.clean if treatment.level == 0 else bench.scorer.reference(y)
+    for protector, made in protected.items():
+        with _attempt(result, _who(bench, treatment), (protector, bench.manipulator_name, *treatment.label)):
+            if bench.protectors[protector].ceiling:
+                px_p, y_p = px, torch.ones_like(y)
+            else:
+                px_p = perturb(bench, treatment, made.faces, keys)
+                y_p = manipulate(bench, px_p, keys)
+            pair = Pair(y=y, y_p=y_p, x=x, x_p=made.faces, y_clean=source.y_clean, px=px, px_p=px_p)
+            scores = bench.scorer.score(pair, scored, source.clean)
+            _add_rows(result.columns, bench, batch, protector, treatment, source.conditions, scores, made)
+        advance(len(batch.images))
+
+
+# --- the stages -----------------------------------------------------------------------------------------------------
+
+
+def protect(bench: Bench, name: str, x: Tensor, keys: Sequence[str]) -> Protected:
+    """x ``[B, 3, H, W]`` -> x_p, delivered and audited, with the wall seconds per image that the protector took."""
+    protector = bench.protectors[name]
+    if protector.ceiling:
+        return Protected(x, dict.fromkeys((*_IMPERCEPTIBILITY, "seconds"), [math.nan] * len(keys)))
+    at_once = len(keys) if getattr(protector, "batch_invariant", False) else PROTECT_AT_ONCE
+    faces, seconds = [], []
+    for start in range(0, len(keys), at_once):
+        part, part_keys = x[start : start + at_once], keys[start : start + at_once]
+        with torch.enable_grad(), _own_draws(draw(part_keys[0], f"protect {name}", protector.seed), x.device):
+            _synchronize(x.device)
+            began = time.perf_counter()
+            x_p = protector.protect(part.clone(), part_keys)
+            _synchronize(x.device)
+            seconds += [(time.perf_counter() - began) / len(part)] * len(part)
+        faces.append(audit(part, x_p, bench.plan.epsilon, name, part_keys))
+    x_p = torch.cat(faces)
+    measured = {column: values.tolist() for column, values in bench.scorer.imperceptibility(x, x_p).items()}
+    return Protected(x_p, {**measured, "seconds": seconds})
+
+
+def perturb(bench: Bench, treatment: Treatment, x: Tensor, keys: Sequence[str]) -> Tensor:
+    """deliver(p_l(x)) ``[B, 3, H, W]``, computed image by image; x itself at level 0."""
+    if treatment.parameter is None:
+        return x
+    return perturbed(bench.perturbations[treatment.perturbation], treatment.parameter, x, keys)
+
+
+@torch.no_grad()
+def perturbed(perturbation: Perturbation, parameter: float, x: Tensor, keys: Sequence[str]) -> Tensor:
+    """deliver(p(x)) ``[B, 3, H, W]`` of delivered x, computed image by image.
+
+    Raises:
+        ArsbenchError: the perturbation returned something else than finite pictures of the same shape.
+    """
+    name = f"perturbation '{perturbation.name}'"
+    parts = []
+    for i, key in enumerate(keys):
+        one = x[i : i + 1]
+        parts.append(_finite(name, perturbation.perturb(one, parameter, [key]), one, [key]))
+    return deliver(torch.cat(parts))
+
+
+@torch.no_grad()
+def manipulate(bench: Bench, x: Tensor, keys: Sequence[str]) -> Tensor:
+    """G(x, c) ``[B, 3, H, W]``, clamped to [-1, 1].
+
+    Raises:
+        ArsbenchError: the manipulator returned something else than finite pictures of the same shape.
+    """
+    model = bench.manipulator
+    y = model.manipulate(x.to(model.device).contiguous(memory_format=torch.channels_last), keys)
+    y = _finite(f"manipulator '{bench.manipulator_name}'", y, x, keys)
+    return y.clamp(-1, 1).contiguous()
+
+
+def reference(bench: Bench, batch: Batch, treatment: Treatment, px: Tensor) -> Tensor:
+    """y = G(deliver(p_l(x)), c) ``[B, 3, H, W]``, clamped; from the cache where it has every image of the batch."""
+    content_keys = [bench.plan.reference_key(bench.manipulator_name, treatment, image) for image in batch.images]
+    y = bench.cache.load(content_keys, px.shape[1:])
+    if y is None:
+        y = manipulate(bench, px, batch.keys)
+        bench.cache.save(content_keys, y)
+    return y.to(px.device)
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+
+def _add_rows(
+    columns: Columns,
+    bench: Bench,
+    batch: Batch,
+    protector: str,
+    treatment: Treatment,
+    conditions: Sequence[str],
+    scores: Mapping[str, Tensor],
+    protected: Protected,
+) -> None:
+    n = len(batch.images)
+    ceiling = bench.protectors[protector].ceiling
+    identity: tuple[list[Any], ...] = (
+        [protector] * n,
+        [bench.manipulator_name] * n,
+        [treatment.perturbation] * n,
+        [treatment.level] * n,
+        batch.keys,
+        [math.nan if ceiling else bench.plan.epsilon] * n,
+        list(conditions),
+    )
+    values: dict[str, list[Any]] = {c.name: list(v) for c, v in zip(IDENTITY, identity, strict=True)}
+    values.update({name: score.tolist() for name, score in scores.items()})
+    values.update({name: list(column) for name, column in protected.columns.items()})
+    if ceiling:
+        values.update({name: [math.nan] * n for name in _NAN_FOR_CEILING})
+    for name in _MAY_LACK:  # pictures that are too small for LPIPS
+        values.setdefault(name, [math.nan] * n)
+    whole = [values[name] for name in columns]  # a column that lacks must fail before any is longer than the others
+    for column, more in zip(columns.values(), whole, strict=True):
+        column.extend(more)
+
+
+# --- what can go wrong ----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _attempt(result: Result, who: str, label: tuple[str | None, str | None, str | None, int | None]) -> Iterator[None]:
+    """Turns whatever a method raises into a failure of the cells of ``label``: the others go on."""
+    try:
+        yield
+    except Exception as error:
+        if os.environ.get("ARSBENCH_DEBUG") == "1":
+            traceback.print_exc(file=sys.stderr)
+        sentence = str(error) if isinstance(error, ArsbenchError) else f"{who} failed: {describe(error)}"
+        result.failures.append(Failure(sentence, *label))
+
+
+def _who(bench: Bench, treatment: Treatment) -> str:
+    """Who is at work under a treatment, for a sentence about an exception of its own."""
+    manipulator = f"manipulator '{bench.manipulator_name}'"
+    return manipulator if treatment.level == 0 else f"perturbation '{treatment.perturbation}' or {manipulator}"
+
+
+def _finite(who: str, value: object, like: Tensor, keys: Sequence[str]) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise ArsbenchError(
+            f"{who} returned {type(value).__name__} for image '{keys[0]}'; it must return a torch.Tensor"
+        )
+    if value.shape != like.shape:
+        raise ArsbenchError(
+            f"{who} returned shape {list(value.shape)} for image '{keys[0]}', where it was given {list(like.shape)}"
+        )
+    finite = torch.isfinite(value).flatten(1).all(1)
+    if not bool(finite.all()):
+        bad = keys[int((~finite).nonzero()[0])]
+        raise ArsbenchError(f"{who} returned NaN or infinite values for image '{bad}'")
+    return value.to(like.device, torch.float32)
+
+
+@contextlib.contextmanager
+def _own_draws(seed: int, device: torch.device) -> Iterator[None]:
+    """A protector that draws from the global generator, though it should not, still gets draws that are the image's."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

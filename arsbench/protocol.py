@@ -1,0 +1,174 @@
+"""Every number that defines a result, as one frozen, versioned object with its hash.
+
+The definitions stand where they are used - thresholds in :mod:`arsbench.metrics`, levels on the perturbation classes,
+splits in :mod:`arsbench.faces` - and are collected here. Two results are compared only where their hashes agree. The
+hash does not cover epsilon, the number of images and the seed, which are part of a cell's key.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from arsbench import controls, delivery, faces, metrics, registry
+from arsbench.contracts import PROTOCOL_NAME, ArsbenchError, Perturbation
+
+TRACKS = {"open": 64, "paper": 256}
+"""The tracks, with the side of their pictures in pixels."""
+
+PROTECTORS = ("fgsm", "pgd", "disrupt", "tafim", "ars")
+"""The protocol's table: ``all`` means those of it that are registered. Variants and ablations go by name."""
+
+MANIPULATORS = ("psp-recon", "psp-mix", "simswap", "styleclip")
+
+PERTURBATION_SETS = {
+    "paper-six": ("saturation", "contrast", "dropout", "gaussian_blur", "downscale", "jpeg"),
+}
+"""Named sets of perturbations; ``all`` is the first."""
+
+DEFAULT_SET = "paper-six"
+
+METRICS = (
+    ("mse", 1, "mean over C, H, W of (y_p - y)^2 on [-1, 1]"),
+    ("psnr", 1, "-10 log10(mse / 4 + 1e-8)"),
+    ("lpips", 1, "AlexNet, v0.1 linear layers, input [-1, 1]"),
+    ("ssim", 1, "Gaussian window 11, sigma 1.5, valid border, on (y + 1) / 2, data range 1"),
+    ("sr", 1, "mse > sr threshold"),
+    ("sr_mask", 1, "mask: sum over RGB of abs(G(x) - x) > mask threshold, per image; its mean error > sr threshold"),
+    ("sr_mask:icml2026", 1, "as sr_mask, mask from abs(y_p - y)"),
+    ("amplification", 1, "mse(y, y_p) / mse(p(x), p(x_p)); NaN for 0/0"),
+    ("unrecovered", 1, "min over per-channel a >= 0, b of sum (y - a y_p - b)^2 / sum (y - mean y)^2"),
+    ("sr_strict", 1, "sr, unrecovered > its threshold, amplification > its threshold"),
+)
+"""Name, version and definition; a changed definition gets a new version."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The definitions of one track. Everything here enters the hash.
+
+    Attributes:
+        name: the protocol's version, which also enters every random draw.
+        track: ``open`` or ``paper``.
+        size: side of the pictures in pixels.
+        delivery: how pictures are stored.
+        budget_tolerance: by how much a delivered picture may exceed epsilon.
+        metrics: name, version and definition.
+        thresholds: of the metrics.
+        lpips_sha256: of the trunk's weights.
+        perturbations: parameters of levels 1 to 5 of the named sets' members that are registered.
+        sets: named sets of perturbations.
+        levels: that ``all`` stands for.
+        protectors: the protocol's table.
+        manipulators: of the protocol.
+        controls: in every run.
+        control_limits: beyond which a run is void.
+        splits: first and last-but-one seed of each split.
+        condition_faces: seeds of the faces that conditions are chosen from.
+    """
+
+    name: str
+    track: str
+    size: int
+    delivery: str
+    budget_tolerance: float
+    metrics: tuple[tuple[str, int, str], ...]
+    thresholds: tuple[tuple[str, float], ...]
+    lpips_sha256: str
+    perturbations: tuple[tuple[str, tuple[float, ...]], ...]
+    sets: tuple[tuple[str, tuple[str, ...]], ...]
+    levels: tuple[int, ...]
+    protectors: tuple[str, ...]
+    manipulators: tuple[str, ...]
+    controls: tuple[str, ...]
+    control_limits: tuple[tuple[str, float], ...]
+    splits: tuple[tuple[str, int, int], ...]
+    condition_faces: tuple[int, ...]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over all definitions, 64 hexadecimal digits."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def document(self) -> dict[str, Any]:
+        """The protocol as the manifest holds it, with its hash."""
+        return {**asdict(self), "hash": self.hash}
+
+
+@functools.cache
+def protocol(track: str = "open") -> Protocol:
+    """The protocol of a track, collected from the code.
+
+    Raises:
+        ArsbenchError: there is no such track, or a registered perturbation of the protocol cannot be loaded.
+    """
+    if track not in TRACKS:
+        raise registry.unknown("track", track, TRACKS)
+    return Protocol(
+        name=PROTOCOL_NAME,
+        track=track,
+        size=TRACKS[track],
+        delivery="round((clip(x, -1, 1) + 1) * 127.5) / 127.5 - 1",
+        budget_tolerance=delivery.TOLERANCE,
+        metrics=METRICS,
+        thresholds=(
+            ("sr", metrics.SR_THRESHOLD),
+            ("mask", metrics.MASK_THRESHOLD),
+            ("unrecovered", metrics.UNRECOVERED_THRESHOLD),
+            ("amplification", metrics.AMPLIFICATION_THRESHOLD),
+        ),
+        lpips_sha256=_lpips_sha256(),
+        perturbations=tuple((name, _levels(name, track)) for name in _set_members()),
+        sets=tuple(PERTURBATION_SETS.items()),
+        levels=registry.LEVELS,
+        protectors=PROTECTORS,
+        manipulators=MANIPULATORS,
+        controls=controls.CONTROLS,
+        control_limits=(("none mse", controls.NONE_MSE), ("noise sr", controls.NOISE_SR)),
+        splits=tuple((name, seeds.start, seeds.stop) for name, seeds in faces.SPLITS.items()),
+        condition_faces=tuple(faces.CONDITION_SEEDS),
+    )
+
+
+def _lpips_sha256() -> str:
+    """From the trunk's card, against which the trunk is checked whenever it is loaded."""
+    path = Path(metrics.__file__).parent / "shipped" / "lpips_alex.json"
+    try:
+        return str(json.loads(path.read_text())["sha256"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ArsbenchError(f"the card {path} cannot be read; install arsbench again") from error
+
+
+def _set_members() -> list[str]:
+    """The members of the named sets that are registered, each once."""
+    registered = set(registry.names("perturbation"))
+    return [name for name in dict.fromkeys(sum(PERTURBATION_SETS.values(), ())) if name in registered]
+
+
+def _levels(name: str, track: str) -> tuple[float, ...]:
+    cls: type[Perturbation] = registry.find("perturbation", name).cls
+    return tuple(float(parameter) for parameter in cls.track_levels(track))
+
+
+def groups(kind: str) -> Mapping[str, tuple[str, ...]]:
+    """What ``all`` and the named sets stand for, of ``protector``, ``perturbation`` or ``manipulator``."""
+    registered = set(registry.names(kind))
+    table = {"protector": PROTECTORS, "manipulator": MANIPULATORS, "perturbation": PERTURBATION_SETS[DEFAULT_SET]}[kind]
+    sets = PERTURBATION_SETS if kind == "perturbation" else {}
+    return {"all": tuple(name for name in table if name in registered), **sets}
+
+
+def check_track(track: str) -> None:
+    """Raises ArsbenchError unless there is such a track."""
+    if track not in TRACKS:
+        raise (
+            registry.unknown("track", track, TRACKS)
+            if isinstance(track, str)
+            else ArsbenchError(f"{track!r} is no track")
+        )

@@ -1,0 +1,296 @@
+"""Name -> implementation, through entry points; ``FILE.py:Class`` wherever a name is taken.
+
+The built-in methods register exactly as a stranger's package does: in the entry-point groups ``arsbench.protectors``,
+``arsbench.perturbations`` and ``arsbench.manipulators``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import math
+import re
+import sys
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arsbench.contracts import ArsbenchError, Manipulator, Perturbation, Protector
+
+BASES: dict[str, type] = {"protector": Protector, "perturbation": Perturbation, "manipulator": Manipulator}
+"""The kinds of method, and the class each derives from."""
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+RESERVED = {"perturbation": ("none", "all"), "protector": ("all",), "manipulator": ("all",)}
+LEVELS = (0, 1, 2, 3, 4, 5)
+
+Names = str | type | Sequence[str | type]
+"""What a caller may give: a name, a comma list, ``all``, ``FILE.py:Class``, a class, or a sequence of these."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """An implementation and where it came from.
+
+    Attributes:
+        kind: ``protector``, ``perturbation`` or ``manipulator``.
+        name: as it stands in the rows.
+        cls: the class.
+        source: what identifies its code: the package's version and the hash of its sources, or the file's hash.
+        origin: the same for a reader: a package and its version, or a file.
+    """
+
+    kind: str
+    name: str
+    cls: type[Any]
+    source: str
+    origin: str
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
+    return {point.name: point for point in importlib.metadata.entry_points(group=f"arsbench.{kind}s")}
+
+
+def names(kind: str) -> list[str]:
+    """The registered names of a kind, in the order of their registration."""
+    return list(_entry_points(kind))
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> ArsbenchError:
+    """The error for an unknown name: the nearest names, or else all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    if near:
+        return ArsbenchError(f"unknown {kind} '{name}'; did you mean {' or '.join(near)}?")
+    return ArsbenchError(f"unknown {kind} '{name}'; there are: {', '.join(known) or 'none'}")
+
+
+def find(kind: str, name: str | type) -> Method:
+    """The one implementation of ``name``: a registered name, ``FILE.py:Class``, or a class.
+
+    Raises:
+        ArsbenchError: there is none of that name, or it is not a usable implementation of its kind.
+    """
+    if isinstance(name, type):
+        return _checked(kind, name, name.__qualname__, _class_source(name), "a class")
+    if _is_file(name):
+        return _from_file(kind, name)
+    points = _entry_points(kind)
+    if name not in points:
+        raise unknown(kind, name, points)
+    return _from_entry_point(kind, points[name])
+
+
+def resolve(kind: str, given: Names, groups: Mapping[str, Sequence[str]]) -> list[Method]:
+    """The implementations that ``given`` names, each once, in the order given.
+
+    Args:
+        kind: ``protector``, ``perturbation`` or ``manipulator``.
+        given: a name, comma list, ``FILE.py:Class``, class, or a sequence of these.
+        groups: what ``all`` and the named sets stand for.
+
+    Raises:
+        ArsbenchError: an unknown name, an unusable implementation, or two implementations of one name.
+    """
+    found: dict[str, Method] = {}
+    for item in _items(given):
+        members = groups[item] if isinstance(item, str) and item in groups else (item,)
+        for member in members:
+            try:
+                method = find(kind, member)
+            except ArsbenchError:
+                if isinstance(member, str) and not _is_file(member) and member not in _entry_points(kind):
+                    raise unknown(kind, member, [*_entry_points(kind), *groups]) from None
+                raise
+            same = found.setdefault(method.name, method)
+            if same.source != method.source:
+                raise ArsbenchError(
+                    f"two {kind}s are called '{method.name}': {same.origin} and {method.origin}; rename one"
+                )
+    if not found:
+        raise ArsbenchError(f"no {kind} is named; there are: {', '.join(_entry_points(kind))}")
+    return list(found.values())
+
+
+def _items(given: Names) -> list[str | type]:
+    """Comma lists taken apart; a path that holds a comma is left whole."""
+    if isinstance(given, type):
+        return [given]
+    if isinstance(given, str):
+        path, _, _ = given.rpartition(":")
+        if path.endswith(".py") and Path(path).is_file():
+            return [given]
+        return [part.strip() for part in given.split(",") if part.strip()]
+    return [item for part in given for item in _items(part)]
+
+
+def parse_levels(given: str | int | Sequence[int]) -> tuple[int, ...]:
+    """``"all"``, ``"0,3,5"``, ``"1-5"``, a number or numbers -> the levels, ascending; level 0 is always among them.
+
+    Raises:
+        ArsbenchError: not levels from 0 to 5.
+    """
+    if isinstance(given, str):
+        parts = [part.strip() for part in given.split(",") if part.strip()]
+    elif isinstance(given, int):
+        parts = [str(given)]
+    else:
+        parts = [str(part) for part in given]
+    levels = {0}
+    for part in parts:
+        if part == "all":
+            levels.update(LEVELS)
+            continue
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        span = range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
+        if not span or span[-1] > LEVELS[-1]:
+            raise ArsbenchError(
+                f"'{part}' is not a level; give all, or levels from 0 to {LEVELS[-1]} such as 0,3,5 or 1-5"
+            )
+        levels.update(span)
+    if not parts:
+        raise ArsbenchError(f"no level is named; give all, or levels from 0 to {LEVELS[-1]} such as 0,3,5 or 1-5")
+    return tuple(sorted(levels))
+
+
+# --- loading --------------------------------------------------------------------------------------------------------
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".py") or name.rpartition(":")[0].endswith(".py")
+
+
+def _from_entry_point(kind: str, point: importlib.metadata.EntryPoint) -> Method:
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+    try:
+        cls = point.load()
+    except ArsbenchError:
+        raise
+    except Exception as error:  # a stranger's package may fail in any way
+        raise ArsbenchError(f"{kind} '{point.name}' of {package} cannot be loaded: {describe(error)}") from error
+    return _checked(kind, cls, point.name, f"{package} {_package_hash(cls)}", package, expected=point.name)
+
+
+def _from_file(kind: str, text: str) -> Method:
+    path_text, _, class_name = (text, "", "") if text.endswith(".py") else text.rpartition(":")
+    path = Path(path_text)
+    if not path.is_file():
+        raise ArsbenchError(f"the file {path} does not exist; give FILE.py:Class")
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    module = _import_file(path, digest)
+    classes = [name for name, value in vars(module).items() if _defined_here(value, module, BASES[kind])]
+    if not class_name:
+        hint = f"{path}:{classes[0]}" if classes else f"{path}:Class"
+        raise ArsbenchError(f"'{text}' names no class; give {hint}")
+    if not hasattr(module, class_name):
+        near = difflib.get_close_matches(class_name, classes, n=1, cutoff=0.0)
+        hint = f"; did you mean {near[0]}?" if near else f"; it defines no {kind}"
+        raise ArsbenchError(f"{path} has no class '{class_name}'{hint}")
+    return _checked(kind, getattr(module, class_name), text, f"file {class_name} {digest}", str(path))
+
+
+def _defined_here(value: object, module: object, base: type) -> bool:
+    return isinstance(value, type) and issubclass(value, base) and value.__module__ == getattr(module, "__name__", "")
+
+
+def _import_file(path: Path, digest: str) -> object:
+    """Runs the file as a module of its own, under a name that no other module has; once per content."""
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    name = f"arsbench_file_{path.stem}_{place}_{digest[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ArsbenchError(f"{path} cannot be read as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        del sys.modules[name]
+        where = f"line {error.lineno}" if error.filename == str(path) else f"{error.filename}, line {error.lineno}"
+        raise ArsbenchError(f"{path} is not valid Python ({where}: {error.msg})") from error
+    except ArsbenchError:
+        del sys.modules[name]
+        raise
+    except (Exception, SystemExit) as error:  # the file is the user's: it may fail in any way
+        del sys.modules[name]
+        raise ArsbenchError(f"{path} cannot be imported: {describe(error)}") from error
+    return module
+
+
+def _checked(kind: str, cls: object, label: str, source: str, origin: str, expected: str | None = None) -> Method:
+    base = BASES[kind]
+    if not isinstance(cls, type) or not issubclass(cls, base):
+        raise ArsbenchError(f"{label} is not a {kind}; derive it from arsbench.contracts.{base.__name__}")
+    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if missing:
+        raise ArsbenchError(f"{label} is abstract: it lacks {', '.join(missing)}")
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or not NAME.fullmatch(name) or (expected is None and name in RESERVED[kind]):
+        said = "has no name" if name is None else f"has the unusable name {name!r}"
+        raise ArsbenchError(f'{label} {said}; set name = "my-{kind}" (letters, digits, _ . + -) in the class')
+    if expected is not None and name != expected:
+        raise ArsbenchError(f"the {kind} registered as '{expected}' by {origin} calls itself '{name}'; make them equal")
+    if kind == "perturbation":
+        _check_levels(cls, label)
+    return Method(kind, name, cls, source, origin)
+
+
+def _check_levels(cls: type, label: str) -> None:
+    levels: object = getattr(cls, "levels", None)
+    tables: list[Any] = list(levels.values()) if isinstance(levels, dict) else [levels]
+    for table in tables:
+        usable = isinstance(table, tuple | list) and len(table) == LEVELS[-1]
+        if not usable or not all(isinstance(v, int | float) and math.isfinite(v) for v in table):
+            raise ArsbenchError(f"{label} needs levels = (five numbers, weakest first), or one such tuple per track")
+
+
+# --- identity -------------------------------------------------------------------------------------------------------
+
+
+def _package_hash(cls: type) -> str:
+    file = inspect.getsourcefile(cls)
+    return _folder_hash(Path(file).parent) if file else "no-source"
+
+
+@functools.cache
+def _folder_hash(folder: Path) -> str:
+    """Over the package's sources: an edited package must not be taken for the one that filled a run or the cache."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _class_source(cls: type) -> str:
+    try:
+        file = inspect.getsourcefile(cls)
+        content = Path(file).read_bytes() if file else inspect.getsource(cls).encode()
+    except (OSError, TypeError):
+        # Without its source nothing says whether it is the same class another time: never resumed, never cached.
+        return f"class {cls.__qualname__} {uuid.uuid4().hex}"
+    return f"class {cls.__qualname__} {hashlib.sha256(content).hexdigest()}"
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line: its type and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def summary(cls: type) -> str:
+    """The first line of a class's own docstring, for lists."""
+    lines = (cls.__doc__ or "").strip().splitlines()
+    return lines[0] if lines else ""

@@ -1,0 +1,111 @@
+"""Trains a method: builds its job from what ships with arsbench, and shows how far it is."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from arsbench import faces, metrics, registry
+from arsbench.api import load_manipulator
+from arsbench.contracts import ArsbenchError, TrainingJob
+from arsbench.face_generator import latents
+from arsbench.loading import choose_device
+from arsbench.plan import check_epsilon
+from arsbench.progress import Silent
+from arsbench.protocol import check_track
+
+VALIDATION_FIRST = len(faces.CONDITION_SEEDS)
+VALIDATION_FACES = 32
+"""Validation faces after those that conditions are chosen from."""
+
+
+def train(
+    name: str,
+    manipulator: str,
+    track: str,
+    steps: int,
+    batch: int,
+    out: Path,
+    device: str = "auto",
+    seed: int = 0,
+    epsilon: float = 0.3,
+    start: Path | None = None,
+    progress: Silent | None = None,
+) -> Path:
+    """Trains a protector against a manipulator, or a manipulator by itself; started again, it goes on.
+
+    Args:
+        name: a registered name, ``FILE.py:Class``, or the family of a manipulator (``psp``).
+        manipulator: that a protector is trained against.
+        track: whose faces.
+        steps: optimiser steps in all.
+        batch: faces per step.
+        out: folder for checkpoints, log and result.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        seed: of the initial weights and the draws.
+        epsilon: L_inf budget of a protector.
+        start: finished weights (``.safetensors``) to start from.
+        progress: what is shown meanwhile.
+
+    Returns:
+        What the method's ``train`` says it wrote.
+
+    Raises:
+        ArsbenchError: an unknown name, a method that has nothing to train, or a number that cannot be used.
+    """
+    progress = progress or Silent()
+    check_track(track)
+    check_epsilon(epsilon)
+    kind, cls = trainable(name)
+    place = choose_device(device)
+    model = load_manipulator(manipulator, track, place) if kind == "protector" else None
+    validation = faces.load_faces(track, "val", VALIDATION_FIRST + VALIDATION_FACES)
+    seeds = faces.SPLITS["train"]
+
+    def report(step: int, reached: dict[str, float]) -> None:
+        progress.advance(step - shown[0], "  ".join(f"{key} {value:.4g}" for key, value in reached.items()))
+        shown[0] = step
+
+    shown = [0]
+    job = TrainingJob(
+        faces=faces.training_faces,
+        latents=lambda first, count: latents([seeds[(first + i) % len(seeds)] for i in range(count)]),
+        validation=(validation[0][VALIDATION_FIRST:], validation[1][VALIDATION_FIRST:]),
+        perceptual=metrics.load_lpips(place),
+        metrics={metric.name: metric for metric in (*(m() for m in metrics.PLAIN_METRICS), metrics.Lpips(place))},
+        folder=out,
+        steps=steps,
+        batch=batch,
+        device=place,
+        seed=seed,
+        report=report,
+        epsilon=epsilon,
+        start=None if start is None else (start.parent, start.stem),
+    )
+    with progress:
+        progress.start(steps, unit="steps")
+        result: Path = cls.train(job, model) if kind == "protector" else cls.train(job)
+    return result
+
+
+def trainable(name: str) -> tuple[str, Any]:
+    """The kind and class of a method that can be trained.
+
+    Raises:
+        ArsbenchError: there is none of that name, or it has nothing to train.
+    """
+    is_file = name.rpartition(":")[0].endswith(".py")
+    protectors, manipulators = registry.names("protector"), registry.names("manipulator")
+    families = {known.split("-")[0]: known for known in manipulators}
+    if is_file or name in protectors:
+        kind, method = "protector", registry.find("protector", name)
+    elif name in manipulators or name in families:
+        kind, method = "manipulator", registry.find("manipulator", families.get(name, name))
+    else:
+        known = [*protectors, *families]
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
+        raise ArsbenchError(f"there is no method '{name}' to train; did you mean {' or '.join(near)}?")
+    if not callable(getattr(method.cls, "train", None)):
+        raise ArsbenchError(f"{kind} '{method.name}' has nothing to train")
+    return kind, method.cls
