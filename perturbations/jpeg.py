@@ -19,6 +19,8 @@ from arsbench.contracts import Levels, Perturbation
 
 Pixels = NDArray[np.uint8]
 
+HALF_UP = 0.5 + 1e-4
+"""libjpeg rounds coefficients half away from zero; the excess keeps ties up that float32 puts just below."""
 LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
     (12, 12, 14, 19, 26, 58, 60, 55),
@@ -115,7 +117,8 @@ def _coded(x: Tensor, table: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     blocks = x.reshape(batch, channels, height // 8, 8, width // 8, 8).transpose(3, 4).reshape(-1, 64)
     basis = _dct_basis(x.device)
-    coefficients = _round((blocks @ basis) / table) * table
+    coefficients = (blocks @ basis) / table
+    coefficients = _straight_through(coefficients, (coefficients + coefficients.sign() * HALF_UP).trunc()) * table
     blocks = (coefficients @ basis.mT).reshape(batch, channels, height // 8, width // 8, 8, 8)
     return _round(blocks.transpose(3, 4).reshape(batch, channels, height, width)).clamp(-128, 127)
 
