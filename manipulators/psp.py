@@ -79,7 +79,7 @@ class Psp(Manipulator):
         self.model = open_model()
         self.model.load_state_dict(tensors)
         self.model.eval().requires_grad_(False).to(self.device)
-        self.model.encoder.to(memory_format=torch.channels_last)
+        self.model.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def train(cls, job: TrainingJob) -> Path:

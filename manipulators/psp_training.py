@@ -32,7 +32,7 @@ def train(model: PspModel, job: TrainingJob) -> Path:
     torch.manual_seed(job.seed)
     _shrink_rgb(model)
     model.to(job.device).train()
-    model.encoder.to(memory_format=torch.channels_last)
+    model.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, betas=(0.5, 0.99))
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def train(model: PspModel, job: TrainingJob) -> Path:
             parts = _losses(model, job, faces.to(job.device), None if z is None else z.to(job.device))
         loss = torch.stack(list(parts.values())).sum()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         _update_average(average, model, min(0.999, (1 + step) / (10 + step)))

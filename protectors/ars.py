@@ -40,7 +40,7 @@ class ARS(Protector):
         tensors, self.weights_sha256 = load_weights(WEIGHTS, stem)
         self.network = self.build()
         self.network.load_state_dict(tensors)
-        self.network.eval().requires_grad_(False).to(manipulator.device, memory_format=torch.channels_last)
+        self.network.eval().requires_grad_(False).to(manipulator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def build(cls) -> ArsNetwork:
@@ -50,7 +50,8 @@ class ARS(Protector):
     @torch.no_grad()
     def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> x_p, same shape, within epsilon."""
-        return (x + self.network(x, self.epsilon).robust).clamp(-1, 1)
+        noise: Tensor = self.network(x, self.epsilon).robust
+        return (x + noise).clamp(-1, 1)
 
     @classmethod
     def train(cls, job: TrainingJob, manipulator: Manipulator) -> Path:

@@ -93,7 +93,7 @@ class Untargeted(Objective):
         gains = self._gain(Pair(references, outputs, px=torch.cat([x, px]), px_p=torch.cat([x_basic, px_p])))
         basic, robust = gains[: len(x)].mean(), gains[len(x) :].mean()
         optimizer.zero_grad(set_to_none=True)
-        (-basic - ROBUST_WEIGHT * robust).backward()
+        (-basic - ROBUST_WEIGHT * robust).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         return {"gain_basic": float(basic), "gain_robust": float(robust)}
@@ -133,7 +133,7 @@ class Targeted(Objective):
 
     def __init__(self, manipulator: Manipulator, job: TrainingJob) -> None:
         super().__init__(manipulator, job)
-        self.adversary = AdversarialNet(ADVERSARIAL_BASE).to(job.device, memory_format=torch.channels_last)
+        self.adversary = AdversarialNet(ADVERSARIAL_BASE).to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), TARGETED_RATE)
 
     def step(
@@ -153,7 +153,7 @@ class Targeted(Objective):
         theta = to_basic + NOISE_WEIGHT * noises.basic.square().mean()
         psi = to_robust + ADVERSARIAL_WEIGHT * to_undone + NOISE_WEIGHT * noises.robust.square().mean()
         optimizer.zero_grad(set_to_none=True)
-        (theta + psi).backward()
+        (theta + psi).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
 
@@ -164,7 +164,7 @@ class Targeted(Objective):
             undone = self.adversary(perturbed.detach())
         phi = F.mse_loss(self.manipulate(undone, keys), y)
         self.adversary_optimizer.zero_grad(set_to_none=True)
-        phi.backward()
+        phi.backward()  # type: ignore[no-untyped-call]
         self.adversary_optimizer.step()
         return {
             "white_basic": float(to_basic),
@@ -189,7 +189,7 @@ def train(network: ArsNetwork, objective: Objective, job: TrainingJob) -> Path:
     _initialise(network)
     if job.start is not None:
         network.load_state_dict(load_weights(*job.start)[0])
-    network.to(job.device, memory_format=torch.channels_last).train()
+    network.to(job.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.Adam(network.parameters(), objective.learning_rate)
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -240,7 +240,8 @@ def validate(network: ArsNetwork, manipulator: Manipulator, job: TrainingJob) ->
     reached = {"noise_mse": float((x_p - x).square().mean())}
     for name, px, px_p in [("none", x, x_p), *_hardest(x, x_p, keys, manipulator.track)]:
         outputs = manipulator.manipulate(torch.cat([px, px_p]), keys * 2).clamp(-1, 1)
-        pair = Pair(*outputs.chunk(2), px=px, px_p=px_p)
+        y, y_p = outputs.chunk(2)
+        pair = Pair(y, y_p, px=px, px_p=px_p)
         strict, unrecovered, amplification = (
             job.metrics[metric].measure(pair) for metric in ("sr_strict", "unrecovered", "amplification")
         )

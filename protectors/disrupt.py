@@ -61,8 +61,9 @@ class Disrupt(Protector):
         target = unmanipulated_target(self, x, keys)
         x_p = random_start(x, keys, self.epsilon, "disrupt", self.seed)
         for kernel in kernels * CYCLES:
-            grad = gradient(
-                lambda x_p, k=kernel: squared_distance(self.manipulator.manipulate(blur(x_p, k), keys), target), x_p
-            )
-            x_p = project(x_p + STEP_SHARE * self.epsilon * grad.sign(), x, self.epsilon)
+
+            def loss(x_p: Tensor, kernel: Tensor = kernel) -> Tensor:
+                return squared_distance(self.manipulator.manipulate(blur(x_p, kernel), keys), target)
+
+            x_p = project(x_p + STEP_SHARE * self.epsilon * gradient(loss, x_p).sign(), x, self.epsilon)
         return x_p

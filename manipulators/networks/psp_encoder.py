@@ -36,7 +36,8 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = F.adaptive_avg_pool2d(x, 1)
-        return x * self.fc2(F.relu(self.fc1(pooled))).sigmoid()
+        out: Tensor = x * self.fc2(F.relu(self.fc1(pooled))).sigmoid()
+        return out
 
 
 class BottleneckIRSE(nn.Module):

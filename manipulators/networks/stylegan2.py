@@ -126,7 +126,7 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
 
     def forward(self, x: Tensor, code: Tensor, skip: Tensor | None = None) -> Tensor:
-        out = self.conv(x, code) + self.bias
+        out: Tensor = self.conv(x, code) + self.bias
         return out if skip is None else out + self.upsample(skip)
 
 
