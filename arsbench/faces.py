@@ -260,7 +260,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def read_picture(path: Path, size: int) -> Pixels:
-    """A picture file as pixels ``[size, size, 3]``: the centre square, resized bilinearly with antialiasing.
+    """A picture file as pixels ``[size, size, 3]``: the shorter side resized to ``size``, the centre cropped.
+
+    Resizing is bilinear with antialiasing.
 
     Raises:
         ArsbenchError: the file cannot be read as a picture.
