@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from arsbench import statistics
 from arsbench.contracts import ArsbenchError
-from arsbench.reports.selection import controls, manipulators, methods, one_epsilon, require_complete
+from arsbench.reports.selection import METHODS, controls, manipulators, methods, one_epsilon, require_complete
 
 METRICS = {
     "sr": "SR ↑",
@@ -27,7 +27,6 @@ _SHARES = {"sr", "sr_mask", "sr_strict"}
 # Okabe and Ito's palette without its yellow, which is too light on white, then two of Tol's.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#882255", "#999933")
 _MARKERS = "os^DvPX*<>hp"
-_KNOWN = ("fgsm", "pgd", "disrupt", "tafim", "eot_pgd", "ars", "ars_untargeted")
 _DASHES: dict[str, Any] = {
     "noise": (0, (1, 1.5)),
     "brighten": (0, (4, 1.5)),
@@ -91,7 +90,7 @@ def _style(name: str, entries: list[str]) -> dict[str, Any]:
     if name in _DASHES:
         return {"color": _GREYS[name], "linestyle": _DASHES[name], "linewidth": 0.9, "zorder": 1.5}
     # The methods of the paper look the same in every run; others take the next places.
-    order = [*_KNOWN, *(entry for entry in entries if entry not in _KNOWN)]
+    order = [*METHODS, *(entry for entry in entries if entry not in METHODS)]
     place = order.index(name)
     return {
         "color": _COLOURS[place % len(_COLOURS)],

@@ -13,7 +13,8 @@ from arsbench.controls import CONTROLS
 TO_BEAT = ("brighten", "shade")
 """The controls that an entry has to beat."""
 
-_PROTECTORS = ("fgsm", "pgd", "disrupt", "tafim", "eot_pgd", "ars", "ars_untargeted")
+METHODS = ("fgsm", "pgd", "disrupt", "tafim", "eot_pgd", "ars", "ars_untargeted")
+"""The known methods, in the order of the paper."""
 _PERTURBATIONS = ("none", "saturation", "contrast", "dropout", "gaussian_blur", "downscale", "jpeg")
 _PERTURBATION_LABELS = {"gaussian_blur": "Gaussian blur", "downscale": "Downscale", "jpeg": "JPEG", "none": "None"}
 
@@ -26,7 +27,7 @@ def _ordered(names: Iterable[str], first: Sequence[str]) -> list[str]:
 
 def methods(rows: pd.DataFrame) -> list[str]:
     """The protectors that are no controls: the paper's order, then by alphabet."""
-    return [name for name in _ordered(rows["protector"], _PROTECTORS) if name not in CONTROLS]
+    return [name for name in _ordered(rows["protector"], METHODS) if name not in CONTROLS]
 
 
 def controls(rows: pd.DataFrame, wanted: Sequence[str] = CONTROLS) -> list[str]:
