@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 PROTOCOL_NAME = "arsbench-1"
@@ -27,14 +27,14 @@ PROTOCOL_NAME = "arsbench-1"
 
 
 class ArsbenchError(Exception):
-    """A finding about the user's input, said in one sentence: what, where, what to do. The command line exits with 2."""
+    """What is wrong with an input, in one sentence: what, where, what to do. The command line exits with 2."""
 
 
 # --- draws ----------------------------------------------------------------------------------------------------------
 
 
 def draw(key: str, purpose: str, seed: int = 0) -> int:
-    """A 63-bit number that depends on the protocol, the image's key, what it is for, and the seed, and on nothing else."""
+    """A 63-bit number that depends on the protocol, the image's key, what it is for and the seed alone."""
     text = "\0".join((PROTOCOL_NAME, purpose, str(seed), key))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
@@ -202,11 +202,30 @@ def load_weights(folder: Path, stem: str) -> tuple[dict[str, Tensor], str]:
     try:
         expected = json.loads(card_path.read_text())["sha256"]
         if digest != expected:
-            raise ArsbenchError(f"the weights file {path} is damaged: its SHA-256 differs from its card; install arsbench again")
+            raise ArsbenchError(
+                f"the weights file {path} is damaged: its SHA-256 differs from its card; install arsbench again"
+            )
         tensors = load_file(path)
     except (SafetensorError, json.JSONDecodeError, KeyError) as error:
         raise ArsbenchError(f"the weights file {path} or its card cannot be read; install arsbench again") from error
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, digest
+
+
+def save_weights(folder: Path, stem: str, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> Path:
+    """Writes ``stem.safetensors`` in fp16 and its card ``stem.json`` with the file's SHA-256; returns the former.
+
+    Args:
+        folder: made if missing.
+        stem: of both file names.
+        tensors: by name.
+        card: what the weights are: data, recipe, command, what they reached, licence.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stem}.safetensors"
+    save_file({k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / f"{stem}.json").write_text(json.dumps({**card, "sha256": digest}, indent=2) + "\n")
+    return path
 
 
 # --- training -------------------------------------------------------------------------------------------------------

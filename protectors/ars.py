@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -15,13 +16,21 @@ from protectors.networks.ars import ArsNetwork, Bound
 WEIGHTS = Path(__file__).parent / "weights"
 OPEN_BASE = 24
 OPEN_CHANNELS = 16
+"""C of equations 4 and 5, 128 in the paper."""
+
+
+def weights_folder() -> Path:
+    """Where weights are looked for: the folder that ``ARSBENCH_WEIGHTS`` names, for one's own, or the shipped ones."""
+    return Path(os.environ.get("ARSBENCH_WEIGHTS") or WEIGHTS)
 
 
 class ARS(Protector):
     """Trained towards a white output, with the perturbation module and the adversarial net (equations 2 to 10).
 
+    The network gives noise in units of epsilon, so that any epsilon can be asked for; it was trained at its card's.
+
     Raises:
-        ArsbenchError: no weights are shipped for this manipulator, or they were trained for another epsilon.
+        ArsbenchError: there are no weights against this manipulator, or they are damaged.
     """
 
     name = "ars"
@@ -29,18 +38,23 @@ class ARS(Protector):
 
     def __init__(self, manipulator: Manipulator, epsilon: float = 0.3, seed: int = 0) -> None:
         super().__init__(manipulator, epsilon, seed)
-        stem = f"{self.name}_{manipulator.name}_{manipulator.track}"
-        if not (WEIGHTS / f"{stem}.json").is_file():
-            have = sorted(path.stem.split("_")[-2] for path in WEIGHTS.glob(f"{self.name}_*.json"))
+        folder, stem = weights_folder(), self.stem(manipulator)
+        if not (folder / f"{stem}.json").is_file():
+            have = sorted(path.stem.split("--")[1] for path in folder.glob(f"{self.name}--*.json"))
             raise ArsbenchError(
-                f"protector '{self.name}' has no weights for manipulator '{manipulator.name}'; it has them for: "
+                f"protector '{self.name}' has no weights for manipulator '{manipulator.name}' in {folder}, only for: "
                 f"{', '.join(have) or 'none'}; make them with: "
                 f"arsbench train {self.name} --manipulator {manipulator.name}"
             )
-        tensors, self.weights_sha256 = load_weights(WEIGHTS, stem)
+        tensors, self.weights_sha256 = load_weights(folder, stem)
         self.network = self.build()
         self.network.load_state_dict(tensors)
         self.network.eval().requires_grad_(False).to(manipulator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @classmethod
+    def stem(cls, manipulator: Manipulator) -> str:
+        """The name of the weights against ``manipulator``."""
+        return f"{cls.name}--{manipulator.name}--{manipulator.track}"
 
     @classmethod
     def build(cls) -> ArsNetwork:
@@ -58,7 +72,7 @@ class ARS(Protector):
         """Trains against ``manipulator``; see :mod:`protectors.ars_training`."""
         from protectors.ars_training import Targeted, train
 
-        return train(cls.build(), Targeted(manipulator, job), job)
+        return train(cls.build(), Targeted(manipulator, job), job, cls.stem(manipulator))
 
 
 class ARSUntargeted(ARS):
@@ -72,4 +86,4 @@ class ARSUntargeted(ARS):
         """Trains against ``manipulator``; see :mod:`protectors.ars_training`."""
         from protectors.ars_training import Untargeted, train
 
-        return train(cls.build(), Untargeted(manipulator, job), job)
+        return train(cls.build(), Untargeted(manipulator, job), job, cls.stem(manipulator))

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arsbench.contracts import Manipulator, Pair, TrainingJob, generator, load_weights
+from arsbench.contracts import Manipulator, Pair, TrainingJob, generator, load_weights, save_weights
 from protectors.networks.ars import AdversarialNet, ArsNetwork, Noises
 from protectors.perturbation_module import perturbation_module
 from protectors.random_perturbation import SIX, RandomPerturbation
@@ -183,8 +183,8 @@ class Targeted(Objective):
         self.adversary_optimizer.load_state_dict(state["adversary_optimizer"])
 
 
-def train(network: ArsNetwork, objective: Objective, job: TrainingJob) -> Path:
-    """Runs or resumes the training; returns the checkpoint, whose ``average`` is what is shipped."""
+def train(network: ArsNetwork, objective: Objective, job: TrainingJob, stem: str) -> Path:
+    """Runs or resumes the training; returns the file of the averaged weights, with its card beside it."""
     torch.manual_seed(job.seed)
     _initialise(network)
     if job.start is not None:
@@ -228,7 +228,27 @@ def train(network: ArsNetwork, objective: Objective, job: TrainingJob) -> Path:
             with (job.folder / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
         job.report(step + 1, reached)
-    return checkpoint
+    reached = validate(average, objective.manipulator, job)
+    return save_weights(job.folder, stem, average.state_dict(), card(objective, stem, job, reached))
+
+
+def card(objective: Objective, stem: str, job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
+    """What stands beside the weights."""
+    name = stem.split("--")[0]
+    start = "" if job.start is None else f" --start {job.start[1]}.safetensors"
+    return {
+        "what": f"{name} against {objective.manipulator.name}, epsilon {job.epsilon}",
+        "epsilon": job.epsilon,
+        "manipulator_sha256": objective.manipulator.weights_sha256,
+        "data": f"synthetic faces of the shipped generator, {job.steps * job.batch} in all",
+        "recipe": f"{job.steps} steps of {job.batch} faces, Adam {objective.learning_rate}"
+        + (f", started from {job.start[1]}" if job.start else "")
+        + "; protectors/ars_training.py",
+        "command": f"arsbench train {name} --manipulator {objective.manipulator.name} --steps {job.steps} "
+        f"--batch {job.batch} --epsilon {job.epsilon} --seed {job.seed}{start}",
+        "reached": {"faces": "validation", **{metric: round(value, 4) for metric, value in reached.items()}},
+        "licence": "MIT",
+    }
 
 
 @torch.no_grad()

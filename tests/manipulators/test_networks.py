@@ -1,0 +1,98 @@
+"""The networks are the official ones: keys and shapes by the manifests, arithmetic by the published formulas."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from manipulators.networks import OFFICIAL, official
+from manipulators.networks.psp_encoder import PspEncoder, Stage
+from manipulators.networks.stylegan2 import Blur, ModulatedConv2d, PixelNorm, StyleGAN2, Upsample
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_keys_and_shapes_equal_the_official_checkpoint(name):
+    with torch.device("meta"):
+        net = official(name)
+    assert {key: list(t.shape) for key, t in net.state_dict().items()} == json.loads(
+        (FIXTURES / f"{name}.json").read_text()
+    )["keys"]
+
+
+def modulated_by_weights(layer: ModulatedConv2d, x: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+    """The official arithmetic: one weight per image, grouped by image."""
+    out = []
+    for image, style in zip(x, layer.modulation(code), strict=True):
+        weight = layer.weight[0] * layer.scale * style[None, :, None, None]
+        if layer.demodulate:
+            weight = weight * torch.rsqrt(weight.square().sum((1, 2, 3), keepdim=True) + 1e-8)
+        if layer.up:
+            h = F.conv_transpose2d(image[None], weight.transpose(0, 1), stride=2)
+            out.append(layer.blur(h))
+        else:
+            out.append(F.conv2d(image[None], weight, padding=layer.kernel // 2))
+    return torch.cat(out)
+
+
+@pytest.mark.parametrize(("kernel", "demodulate", "up"), [(3, True, False), (3, True, True), (1, False, False)])
+def test_modulating_the_input_equals_modulating_the_weights(kernel, demodulate, up):
+    torch.manual_seed(0)
+    layer = ModulatedConv2d(6, 5, kernel, style=7, demodulate=demodulate, up=up).double()
+    x, code = torch.randn(3, 6, 8, 8).double(), torch.randn(3, 7).double()
+    torch.testing.assert_close(layer(x, code), modulated_by_weights(layer, x, code), rtol=1e-10, atol=1e-10)
+
+
+def test_blur_and_upsample_equal_upfirdn2d():
+    x = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0)).double()
+    line = torch.tensor([1.0, 3.0, 3.0, 1.0]).double()
+    kernel = (line.outer(line) / 64 * 4).expand(3, 1, 4, 4)
+    torch.testing.assert_close(Blur().double()(x), F.conv2d(F.pad(x, (1, 1, 1, 1)), kernel, groups=3))
+    zeros = torch.zeros(2, 3, 10, 10).double()
+    zeros[:, :, ::2, ::2] = x
+    torch.testing.assert_close(Upsample().double()(x), F.conv2d(F.pad(zeros, (2, 1, 2, 1)), kernel, groups=3))
+
+
+def test_pixel_norm_is_over_dimension_1():
+    x = torch.tensor([[[3.0, 0.0], [4.0, 2.0]]])
+    expected = torch.tensor([[[3 / math.sqrt(12.5), 0.0], [4 / math.sqrt(12.5), 2 / math.sqrt(2)]]])
+    torch.testing.assert_close(PixelNorm()(x), expected)
+
+
+def test_the_generator_uses_one_row_per_layer_and_the_next_for_rgb():
+    torch.manual_seed(0)
+    net = StyleGAN2(16, style=8, channels={4: 6, 8: 6, 16: 4})
+    codes = torch.randn(1, net.n_codes, 8)
+    assert net.n_codes == 6
+    for row in range(net.n_codes):
+        changed = codes.clone()
+        changed[:, row] += 1
+        assert not torch.equal(net(codes), net(changed)), row
+
+
+def test_fine_codes_are_read_from_the_finest_map():
+    torch.manual_seed(0)
+    stages = (Stage(8, 8, 1), Stage(8, 16, 1), Stage(16, 16, 1), Stage(16, 16, 1))
+    net = PspEncoder(64, n_codes=10, style=12, stem=8, stages=stages, reduction=4).eval()
+    coarse, middle, fine = net.features(torch.randn(1, 3, 64, 64))
+    assert [m.shape[-1] for m in (coarse, middle, fine)] == [4, 8, 16]
+    codes = net(torch.randn(2, 3, 64, 64))
+    assert codes.shape == (2, 10, 12)
+    torch.testing.assert_close(net.styles[9](fine), net.styles[9](fine.clone()))
+
+
+def test_the_pyramid_is_upsampled_with_aligned_corners():
+    torch.manual_seed(0)
+    stages = (Stage(8, 8, 1), Stage(8, 16, 1), Stage(16, 16, 1), Stage(16, 16, 1))
+    net = PspEncoder(64, n_codes=10, style=12, stem=8, stages=stages, reduction=4).eval()
+    torch.nn.init.zeros_(net.latlayer1.weight)
+    torch.nn.init.zeros_(net.latlayer1.bias)
+    coarse, middle, _ = net.features(torch.randn(1, 3, 64, 64))
+    torch.testing.assert_close(middle[..., 0, -1], coarse[..., 0, -1])
+    torch.testing.assert_close(middle[..., 0, 1], coarse[..., 0, 0] * 4 / 7 + coarse[..., 0, 1] * 3 / 7)
