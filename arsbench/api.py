@@ -333,8 +333,6 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
     if settings.images is not None:
         _check_number("images", settings.images, 1)
     device = choose_device(settings.device)
-    if check_folder:
-        _check_place(settings.out)
     definitions = protocol(settings.track)
     treatments = treatments_of(
         perturbations := _perturbations(settings), registry.parse_levels(settings.level), settings.track
@@ -343,6 +341,8 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
         "protector", [*_as_list(settings.protector), *definitions.controls], groups("protector")
     )
     manipulators = registry.resolve("manipulator", settings.manipulator, groups("manipulator"))
+    if check_folder:
+        _check_place(settings.out)
     source = _faces(settings)
     models = {method.name: make_manipulator(method, settings.track, device) for method in manipulators}
     against = {

@@ -1,0 +1,168 @@
+"""Tiny methods for tests of the harness; also loaded as ``fakes.py:Class``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from arsbench.contracts import Manipulator, Perturbation, Protector, uniform
+
+
+class Mirror(Manipulator):
+    """Deterministic, and too weak to let noise through; counts the images it has seen."""
+
+    name = "mirror"
+    seen: ClassVar[int] = 0
+
+    def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        Mirror.seen += len(x)
+        return 0.5 * x.flip(-1) + 0.1 * torch.tanh(4 * x)
+
+    def conditions(self, keys: Sequence[str]) -> list[str]:
+        return [f"of {key}" for key in keys]
+
+
+class Slow(Mirror):
+    name = "slow"
+
+    def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        time.sleep(0.01)
+        return super().manipulate(x, keys)
+
+
+class Dice(Manipulator):
+    """Not deterministic."""
+
+    name = "dice"
+
+    def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        return 0.5 * x + 0.1 * torch.rand_like(x)
+
+
+class Loud(Manipulator):
+    """Lets noise through."""
+
+    name = "loud"
+
+    def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        return 2 * x
+
+
+class Broken(Manipulator):
+    name = "broken"
+
+    def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        return x * float("nan")
+
+
+class Plain(Manipulator):
+    """A constructor of its own, without arguments."""
+
+    name = "plain"
+
+    def __init__(self) -> None:
+        self.gain = 0.5
+
+    def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        return self.gain * x
+
+
+class Push(Protector):
+    """Draws from the keys; depends on the manipulator's gradient."""
+
+    name = "push"
+
+    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        noise = uniform(keys, x.shape[1:], "push", self.seed) - 0.5
+        start = (x + 0.01 * noise).requires_grad_()
+        error = (self.manipulator.manipulate(start, keys) - self.manipulator.manipulate(x, keys)).square().sum()
+        (gradient,) = torch.autograd.grad(error, start)
+        return (x + self.epsilon * gradient.sign()).clamp(-1, 1)
+
+
+class GlobalDraws(Protector):
+    """Draws from the global generator, as it should not."""
+
+    name = "global-draws"
+
+    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        return (x + self.epsilon * torch.rand_like(x)).clamp(-1, 1)
+
+
+class OverBudget(Protector):
+    name = "over"
+
+    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        return (x + 3 * self.epsilon).clamp(-1, 1)
+
+
+class NotANumber(Protector):
+    name = "nan"
+
+    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        return x * float("nan")
+
+
+class WrongShape(Protector):
+    name = "shape"
+
+    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        return x[..., :-1]
+
+
+class Raises(Protector):
+    name = "raises"
+
+    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        raise ZeroDivisionError("by nothing")
+
+
+class FailsLate(Protector):
+    """Fails on the fifth shipped test face."""
+
+    name = "late"
+
+    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        if keys[0].endswith("12004"):
+            raise RuntimeError("not this one")
+        return x
+
+
+class Fade(Perturbation):
+    name = "fade"
+    levels = (0.9, 0.8, 0.7, 0.6, 0.5)
+
+    def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
+        return x * parameter
+
+
+class Crash(Perturbation):
+    name = "crash"
+    levels = (1, 2, 3, 4, 5)
+
+    def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
+        if parameter > 3:
+            raise ValueError("too much")
+        return x
+
+
+class Nameless(Protector):
+    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        return x
+
+
+class Unfinished(Protector):
+    name = "unfinished"
+
+
+class FourLevels(Fade):
+    name = "four"
+    levels = (1, 2, 3, 4)  # type: ignore[assignment]
+
+
+class NotAMethod:
+    name = "nothing"
