@@ -25,7 +25,7 @@ from arsbench.controls import Verdict, verdict
 from arsbench.delivery import deliver
 from arsbench.engines import local
 from arsbench.evaluate import Bench, perturbed
-from arsbench.faces import FaceSource, ShippedFaces, open_folder
+from arsbench.faces import FaceSource, FolderFaces, ShippedFaces, open_folder
 from arsbench.loading import choose_device, make_manipulator, make_perturbation, make_protector
 from arsbench.metrics import Scorer
 from arsbench.plan import (
@@ -88,6 +88,7 @@ class Outcome:
         void: manipulator -> reason, where the controls miss.
         folder: where it lies, or ``None``.
         reports: the files written from the rows.
+        notes: what else happened: a part set aside, a cache that cannot be written.
     """
 
     rows: pd.DataFrame
@@ -95,6 +96,7 @@ class Outcome:
     void: dict[str, str]
     folder: Path | None = None
     reports: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def sentences(self) -> list[str]:
@@ -175,7 +177,7 @@ def run(
         cache,
     )
     outcome = execute(settings, make_progress(progress))
-    for sentence in outcome.sentences:
+    for sentence in [*outcome.notes, *outcome.sentences]:
         warnings.warn(sentence, stacklevel=2)
     outcome.rows.attrs = {"void": outcome.void, "failures": [failure.sentence for failure in outcome.failures]}
     return outcome.rows
@@ -236,7 +238,8 @@ def execute(settings: Settings, progress: Silent | None = None, keep: bool | Non
                 for name in prepared.plan.manipulators
             },
         )
-    return Outcome(outcome.rows, failures, outcome.void, folder, _write_reports(folder, outcome))
+    notes = [*store.notes, *cache.notes]
+    return Outcome(outcome.rows, failures, outcome.void, folder, _write_reports(folder, outcome), notes)
 
 
 def _outcome(plan: Plan, rows: pd.DataFrame, failures: list[Failure]) -> Outcome:
@@ -299,6 +302,7 @@ class Prepared:
                 "perturbations": list(self.perturbations),
                 "levels": sorted({treatment.level for treatment in self.plan.treatments}),
             },
+            "faces": str(self.source.folder) if isinstance(self.source, FolderFaces) else None,
             "origins": {kind: dict(names) for kind, names in self.origins.items()},
             "versions": {"python": platform.python_version(), **{name: version_of(name) for name in PACKAGES}},
             "git_revision": git_revision(),

@@ -87,8 +87,8 @@ def run(no_cache: bool, **options: Any) -> int:
         if path.suffix == ".png":
             click.echo(f"figure: {path}")
     click.echo(f"run: {outcome.folder}")
-    for sentence in outcome.sentences:
-        _say(sentence)
+    for name, reason in outcome.void.items():
+        _say(f"the run is void for manipulator '{name}': {reason}")
     if outcome.failures:
         return BAD_INPUT
     return FINDING if outcome.void else DONE
@@ -155,18 +155,43 @@ def table(kind: str, folders: Sequence[Path], format_: str, partial: bool) -> in
 @click.option("--format", "format_", default="png", show_default=True, help="png, pdf or svg.")
 @click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: RUN/figures/KIND.FORMAT]")
 @click.option("--partial", is_flag=True, help="Show cells that lack images, too.")
-def plot(kind: str, folders: Sequence[Path], format_: str, out: Path | None, partial: bool) -> int:
+@click.option("--protector", help="figure3, figure4: of the run's protectors only these.")
+@click.option("--manipulator", help="figure3, figure4: of the run's manipulators only these.")
+def plot(
+    kind: str,
+    folders: Sequence[Path],
+    format_: str,
+    out: Path | None,
+    partial: bool,
+    protector: str | None,
+    manipulator: str | None,
+) -> int:
     """Draw a figure of one or more runs.
 
     \b
-    Example:  arsbench plot figure5 runs/mine --format pdf
-    """
-    from arsbench import reports
+    figure3  faces, protected and manipulated, without perturbation
+    figure4  the same under each perturbation at the strongest level of the run, for a few faces
+    figure5  the metrics over the levels
 
+    Figures 3 and 4 load the run's methods again and compute their pictures anew.
+
+    \b
+    Example:  arsbench plot figure5 runs/mine --format pdf
+    Example:  arsbench plot figure4 runs/mine --manipulator psp-mix --out faces.png
+    """
+    from arsbench import gallery, registry, reports
+
+    if kind in gallery.KINDS:
+        for path in gallery.draw(kind, folders, out, format_, protector, manipulator, note=_say):
+            click.echo(f"figure: {path}")
+        return DONE
+    if kind not in reports.PLOTS:
+        raise registry.unknown("plot", kind, (*gallery.KINDS, *reports.PLOTS))
+    if protector or manipulator:
+        raise click.UsageError(f"{kind} shows all of a run; --protector and --manipulator are for figure3 and figure4")
     rows, void = _read(folders, partial)
     path = out or folders[0] / "figures" / f"{kind}.{format_}"
-    if kind in reports.PLOTS:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     reports.render_plot(kind, rows, path, partial, void)
     click.echo(f"figure: {path}")
     return DONE

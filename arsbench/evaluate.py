@@ -206,7 +206,7 @@ def perturbed(perturbation: Perturbation, parameter: float, x: Tensor, keys: Seq
     parts = []
     for i, key in enumerate(keys):
         one = x[i : i + 1]
-        parts.append(_finite(name, perturbation.perturb(one, parameter, [key]), one, [key]))
+        parts.append(_finite(name, perturbation.perturb(one.clone(), parameter, [key]), one, [key]))
     return deliver(torch.cat(parts))
 
 

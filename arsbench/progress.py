@@ -79,7 +79,7 @@ class Shown(Silent):
 
     def note(self, sentence: str) -> None:
         """One sentence that the reader should see."""
-        self.console.print(sentence)
+        self.console.print(f"arsbench: {sentence}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -388,11 +388,11 @@ def difference(old: Mapping[str, Any], plan: Plan) -> str:
     for name in ("track", "epsilon", "seed", "device", "protectors", "manipulators", "protocol_hash"):
         if old.get(name) != new[name]:
             said = [", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in (old.get(name), new[name])]
-            return f"its {name.replace('_', ' ')} is {said[0]}, not {said[1]}"
+            return f"{name.replace('_', ' ')}: {said[0]} there, {said[1]} here"
     if old.get("images") != new["images"]:
-        return f"it has other images ({len(old.get('images', ()))} of them, where this one has {len(plan.images)})"
+        return f"other images: {len(old.get('images', ()))} there, {len(plan.images)} here"
     if old.get("treatments") != new["treatments"]:
-        return "it has other perturbations or levels"
+        return "other perturbations or levels"
     return "a method's code or weights have changed since"
 
 

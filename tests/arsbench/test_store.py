@@ -149,11 +149,11 @@ def test_a_part_that_cannot_be_written_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"epsilon": 0.1}, "its epsilon is 0.3, not 0.1"),
-        ({"seed": 1}, "its seed is 0, not 1"),
-        ({"images": IMAGES[:2]}, "it has other images"),
-        ({"protectors": {"p": {"g": ["p"]}}}, "its protectors is q, p, not p"),
-        ({"treatments": [Treatment()]}, "it has other perturbations or levels"),
+        ({"epsilon": 0.1}, "epsilon: 0.3 there, 0.1 here"),
+        ({"seed": 1}, "seed: 0 there, 1 here"),
+        ({"images": IMAGES[:2]}, "other images: 3 there, 2 here"),
+        ({"protectors": {"p": {"g": ["p"]}}}, "protectors: q, p there, p here"),
+        ({"treatments": [Treatment()]}, "other perturbations or levels"),
         ({"manipulators": {"g": ["edited"]}}, "code or weights have changed"),
     ],
 )
