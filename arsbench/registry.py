@@ -29,6 +29,8 @@ BASES: dict[str, type] = {"protector": Protector, "perturbation": Perturbation, 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 RESERVED = {"perturbation": ("none", "all"), "protector": ("all",), "manipulator": ("all",)}
 LEVELS = (0, 1, 2, 3, 4, 5)
+GIVEN_CLASS = "a class"
+"""The origin of a method that was given as a class, in Python."""
 
 Names = str | type | Sequence[str | type]
 """What a caller may give: a name, a comma list, ``all``, ``FILE.py:Class``, a class, or a sequence of these."""
@@ -43,7 +45,7 @@ class Method:
         name: as it stands in the rows.
         cls: the class.
         source: what identifies its code: the package's version and the hash of its sources, or the file's hash.
-        origin: the same for a reader: a package and its version, or a file.
+        origin: the same for a reader: a package and its version, or ``FILE.py:Class``; see :func:`found_again`.
     """
 
     kind: str
@@ -82,13 +84,26 @@ def find(kind: str, name: str | type) -> Method:
         ArsbenchError: there is none of that name, or it is not a usable implementation of its kind.
     """
     if isinstance(name, type):
-        return _checked(kind, name, name.__qualname__, _class_source(name), "a class")
+        return _checked(kind, name, name.__qualname__, _class_source(name), GIVEN_CLASS)
     if _is_file(name):
         return _from_file(kind, name)
     points = _entry_points(kind)
     if name not in points:
         raise unknown(kind, name, points)
     return _from_entry_point(kind, points[name])
+
+
+def found_again(kind: str, name: str, origin: str) -> str:
+    """What :func:`find` finds a method by again, from the name and the origin that a manifest holds.
+
+    Raises:
+        ArsbenchError: it was given as a class, which has no place to be found at.
+    """
+    if origin == GIVEN_CLASS:
+        raise ArsbenchError(
+            f"{kind} '{name}' was given as a class in Python and cannot be found again; name it as FILE.py:Class"
+        )
+    return origin if _is_file(origin) else name
 
 
 def resolve(kind: str, given: Names, groups: Mapping[str, Sequence[str]]) -> list[Method]:
@@ -197,7 +212,7 @@ def _from_file(kind: str, text: str) -> Method:
         near = difflib.get_close_matches(class_name, classes, n=1, cutoff=0.0)
         hint = f"; did you mean {near[0]}?" if near else f"; it defines no {kind}"
         raise ArsbenchError(f"{path} has no class '{class_name}'{hint}")
-    return _checked(kind, getattr(module, class_name), text, f"file {class_name} {digest}", str(path))
+    return _checked(kind, getattr(module, class_name), text, f"file {class_name} {digest}", f"{path}:{class_name}")
 
 
 def _defined_here(value: object, module: object, base: type) -> bool:

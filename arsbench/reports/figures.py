@@ -15,6 +15,8 @@ from arsbench.reports import figure5
 
 DRAWERS: dict[str, Callable[[pd.DataFrame, bool, str | None], Figure]] = {"figure5": figure5.draw}
 FORMATS = ("png", "pdf", "svg")
+DPI = 300
+"""Dots per inch of a PNG, and of pictures in a PDF."""
 _STYLE = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -44,13 +46,32 @@ def save(kind: str, rows: pd.DataFrame, paths: Sequence[Path], partial: bool = F
     """
     if kind not in DRAWERS:
         raise ArsbenchError(f"there is no plot '{kind}'; there are: {', '.join(DRAWERS)}")
-    suffixes = {path: path.suffix.lstrip(".").lower() for path in paths}
-    for path in (path for path, suffix in suffixes.items() if suffix not in FORMATS):
-        raise ArsbenchError(f"a plot cannot be written as '{path.name}'; the formats are: {', '.join(FORMATS)}")
+    write(lambda: DRAWERS[kind](rows, partial, void), paths)
+
+
+def write(draw: Callable[[], Figure], paths: Sequence[Path]) -> None:
+    """Draws a figure in the project's style and writes it to each path in the format of its suffix.
+
+    Raises:
+        ArsbenchError: unknown format, or a path that cannot be written.
+    """
+    suffixes = {path: format_of(path) for path in paths}
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
-        figure = DRAWERS[kind](rows, partial, void)
+        figure = draw()
         for path, suffix in suffixes.items():
             try:
-                figure.savefig(path, format=suffix, dpi=300, metadata=_UNDATED[suffix])
+                figure.savefig(path, format=suffix, dpi=DPI, metadata=_UNDATED[suffix])
             except OSError as error:
                 raise ArsbenchError(f"the plot {path} cannot be written: {error.strerror or error}") from error
+
+
+def format_of(path: Path) -> str:
+    """The format that a path's suffix asks for.
+
+    Raises:
+        ArsbenchError: there is no such format.
+    """
+    suffix = path.suffix.lstrip(".").lower()
+    if suffix not in FORMATS:
+        raise ArsbenchError(f"a plot cannot be written as '{path.name}'; the formats are: {', '.join(FORMATS)}")
+    return suffix

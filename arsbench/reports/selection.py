@@ -27,7 +27,12 @@ def _ordered(names: Iterable[str], first: Sequence[str]) -> list[str]:
 
 def methods(rows: pd.DataFrame) -> list[str]:
     """The protectors that are no controls: the paper's order, then by alphabet."""
-    return [name for name in _ordered(rows["protector"], METHODS) if name not in CONTROLS]
+    return in_order(rows["protector"])
+
+
+def in_order(protectors: Iterable[str]) -> list[str]:
+    """Those of the protectors that are no controls: the paper's order, then by alphabet."""
+    return [name for name in _ordered(protectors, METHODS) if name not in CONTROLS]
 
 
 def controls(rows: pd.DataFrame, wanted: Sequence[str] = CONTROLS) -> list[str]:
