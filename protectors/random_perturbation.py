@@ -26,11 +26,20 @@ class RandomPerturbation(NamedTuple):
     parameter: float
 
     @classmethod
-    def draw(cls, generator: torch.Generator, track: str) -> RandomPerturbation:
-        """One of the six, its strength uniform between levels 1 and 5 (parameters between levels interpolated)."""
-        kind = SIX[int(torch.randint(len(SIX), (), generator=generator))]
+    def draw(
+        cls, generator: torch.Generator, track: str, shares: Sequence[float] = (1.0,) * len(SIX), hardness: float = 1.0
+    ) -> RandomPerturbation:
+        """One of the six, its strength between levels 1 and 5 (parameters between levels are interpolated).
+
+        Args:
+            generator: of the draws.
+            track: whose levels.
+            shares: how often each of the six is drawn, in their order; need not sum to 1.
+            hardness: 1 draws strengths uniformly, 2 as the stronger of two draws.
+        """
+        kind = SIX[int(torch.multinomial(torch.tensor(shares), 1, generator=generator))]
         levels = kind.track_levels(track)
-        at = float(torch.rand((), generator=generator)) * (len(levels) - 1)
+        at = float(torch.rand((), generator=generator)) ** (1 / hardness) * (len(levels) - 1)
         low = min(int(at), len(levels) - 2)
         return cls(kind(), levels[low] + (at - low) * (levels[low + 1] - levels[low]))
 
