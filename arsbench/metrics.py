@@ -2,7 +2,7 @@
 
 All take pictures ``[B, 3, H, W]`` clamped to [-1, 1] and return float64 ``[B]`` with sums in float64, so that the
 strict thresholds see the number itself; :func:`score` and :class:`Scorer` hand out float32. No value depends on the
-rest of the batch. :class:`Scorer` computes what LPIPS and SSIM need of a reference once, for all protectors.
+rest of the batch. :class:`Scorer` computes LPIPS's features of a reference once, for all protectors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ UNRECOVERED_THRESHOLD = 0.25
 AMPLIFICATION_THRESHOLD = 1.0
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
-SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 LPIPS_SMALLEST = 31
 """AlexNet's two poolings leave nothing of a picture below 31 pixels; there, lpips is absent from the scores."""
 
@@ -39,9 +38,11 @@ def mean_squared_error(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).square().flatten(1).mean(1, dtype=torch.float64)
 
 
-def peak_signal_to_noise(mse: Tensor) -> Tensor:
-    """-10 log10(mse / 4 + 1e-8) in dB: data range 2, and 80 dB for equal images."""
-    return -10 * torch.log10(mse / 4 + 1e-8)
+def peak_signal_to_noise(a: Tensor, b: Tensor) -> Tensor:
+    """``piq.psnr`` at data range 2, -10 log10(mse / 4 + 1e-8) in dB, float64 ``[B]``: 80 dB for equal images."""
+    piq: Any = import_with_cure("piq")
+    values: Tensor = piq.psnr((a + 1) / 2, (b + 1) / 2, data_range=1.0, reduction="none")
+    return values.double()
 
 
 def masked_error(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
@@ -97,16 +98,12 @@ class FeatureMetric(Metric):
 
 
 class StructuralSimilarity(FeatureMetric):
-    """ssim (Wang et al. 2004) as ``piq.ssim`` on (x + 1) / 2: data range 1, window 11, sigma 1.5, valid border.
-
-    The window is applied as two banded matrices, and what it makes of each picture alone is shared between pairs:
-    three times as fast as ``piq``'s convolutions on 64-pixel faces, and equal to it (a test).
-    """
+    """ssim (Wang et al. 2004): ``piq.ssim`` on (x + 1) / 2, data range 1, window 11, sigma 1.5, valid border."""
 
     name: ClassVar[str] = "ssim"
 
     def features(self, x: Tensor) -> Features:
-        """The picture in [0, 1], its local means and its local mean squares.
+        """The picture in [0, 1].
 
         Raises:
             ArsbenchError: a side is shorter than the window.
@@ -117,30 +114,15 @@ class StructuralSimilarity(FeatureMetric):
                 f"SSIM needs pictures of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, these have {height} x {width}; "
                 "use larger ones"
             )
-        x = (x + 1) / 2
-        return [x, self._local_mean(x), self._local_mean(x * x)]
+        return [(x + 1) / 2]
 
     def compare(self, a: Features, b: Features) -> Tensor:
         """SSIM, at most 1, float64 ``[B]``."""
-        (x, x_mean, x_square), (y, y_mean, y_square) = a, b
-        product, square = x_mean * y_mean, x_mean * x_mean + y_mean * y_mean
-        covariance, variance = self._local_mean(x * y) - product, x_square + y_square - square
-        similarity = (2 * product + SSIM_C1) * (2 * covariance + SSIM_C2) / ((square + SSIM_C1) * (variance + SSIM_C2))
-        return similarity.flatten(1).mean(1, dtype=torch.float64)
-
-    def _local_mean(self, x: Tensor) -> Tensor:
-        return _window_matrix(x.shape[-2], x.device) @ (x @ _window_matrix(x.shape[-1], x.device).mT)
-
-
-@functools.lru_cache(maxsize=16)
-def _window_matrix(size: int, device: torch.device) -> Tensor:
-    """The Gaussian window at each valid position along one side, ``[size - 10, size]``."""
-    offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
-    window = torch.exp(-offsets.square() / (2 * SSIM_SIGMA**2))
-    matrix = torch.zeros(size - SSIM_WINDOW + 1, size, dtype=torch.float64)
-    for i, row in enumerate(matrix):
-        row[i : i + SSIM_WINDOW] = window / window.sum()
-    return matrix.float().to(device)
+        piq: Any = import_with_cure("piq")
+        values: Tensor = piq.ssim(
+            a[0], b[0], SSIM_WINDOW, SSIM_SIGMA, data_range=1.0, reduction="none", downsample=False
+        )
+        return values.double()
 
 
 @functools.lru_cache(maxsize=4)
@@ -208,7 +190,7 @@ class PeakSignalToNoise(Metric):
 
     def measure(self, pair: Pair) -> Tensor:
         """float64 ``[B]`` in dB, at most 80."""
-        return peak_signal_to_noise(mean_squared_error(pair.y, pair.y_p))
+        return peak_signal_to_noise(pair.y, pair.y_p)
 
 
 class SuccessRate(Metric):
@@ -388,11 +370,10 @@ class Scorer:
             float32 ``[B]`` by column name; ``protected_lpips`` is absent below 31 pixels.
         """
         before, after = reference or self.reference(x), self.reference(x_p)
-        mse = mean_squared_error(before.y, after.y)
         change = (after.y - before.y).flatten(1).double()
         columns = {
-            "mse": mse,
-            "psnr": peak_signal_to_noise(mse),
+            "mse": mean_squared_error(before.y, after.y),
+            "psnr": peak_signal_to_noise(before.y, after.y),
             "linf": change.abs().amax(1),
             "l2": change.square().sum(1).sqrt(),
             **self._compared(before, after),

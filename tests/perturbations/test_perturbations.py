@@ -13,7 +13,7 @@ from torch import Tensor
 from arsbench.contracts import Perturbation
 from arsbench.delivery import deliver
 from arsbench.faces import load_faces
-from arsbench.metrics import StructuralSimilarity, mean_squared_error, peak_signal_to_noise
+from arsbench.metrics import StructuralSimilarity, peak_signal_to_noise
 from perturbations.contrast import Contrast
 from perturbations.downscale import Downscale
 from perturbations.dropout import Dropout
@@ -34,7 +34,7 @@ def faces() -> tuple[Tensor, list[str]]:
 def effect(before: Tensor, after: Tensor) -> tuple[float, float]:
     """Mean PSNR and SSIM of ``after`` against ``before``."""
     ssim = StructuralSimilarity()
-    psnr = peak_signal_to_noise(mean_squared_error(before, after)).mean()
+    psnr = peak_signal_to_noise(before, after).mean()
     return float(psnr), float(ssim.compare(ssim.features(before), ssim.features(after)).mean())
 
 
