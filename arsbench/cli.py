@@ -232,13 +232,13 @@ def list_(kind: str, as_json: bool) -> int:
 def _entries(kind: str) -> list[dict[str, Any]]:
     from arsbench import registry
     from arsbench.contracts import ArsbenchError
-    from arsbench.protocol import TRACKS
+    from arsbench.protocol import TRACKS, groups
 
     if kind == "tracks":
         return [{"name": name, "summary": f"{size} x {size} pixels", "size": size} for name, size in TRACKS.items()]
     singular = kind.removesuffix("s")
     entries = []
-    for name in registry.names(singular):
+    for name in dict.fromkeys([*groups(singular)["all"], *registry.names(singular)]):
         try:
             method = registry.find(singular, name)
         except ArsbenchError as error:

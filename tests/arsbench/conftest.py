@@ -22,6 +22,12 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
+def no_reports(monkeypatch):
+    """Tables and figures take longer than the run itself."""
+    monkeypatch.setattr("arsbench.api._write_reports", lambda folder, outcome: [])
+
+
+@pytest.fixture
 def small(fake):
     """Keywords of a run that takes a moment."""
     return {

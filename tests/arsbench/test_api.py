@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import arsbench
+from arsbench import store
+from arsbench.contracts import ArsbenchError
+from arsbench.delivery import deliver
+from arsbench.rows import COLUMNS
+
+X, KEYS = arsbench.load_faces(n=3)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    fakes = Path(__file__).with_name("fakes.py")
+    out = tmp_path_factory.mktemp("api") / "run"
+    rows = arsbench.run([f"{fakes}:Push"], f"{fakes}:Mirror", "jpeg", [5], images=3, out=out, cache=False)
+    return rows, out
+
+
+def test_import_is_light():
+    script = "import arsbench, sys; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_an_unknown_attribute():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        arsbench.nothing  # noqa: B018
+
+
+# --- run ---
+
+
+def test_run_returns_one_row_per_image_and_cell(stored):
+    rows, _ = stored
+    assert len(rows) == 6 * 2 * 3
+    assert list(rows.columns) == [c.name for c in COLUMNS]
+
+
+def test_controls_are_in_every_run(stored):
+    assert list(dict.fromkeys(stored[0].protector)) == ["push", "none", "noise", "brighten", "shade", "white"]
+
+
+def test_run_returns_what_it_stores(stored):
+    rows, out = stored
+    assert store.read_rows(out).equals(rows)
+
+
+def test_the_manifest_says_what_ran(stored):
+    manifest = json.loads((stored[1] / "manifest.json").read_text())
+    assert manifest["protocol"]["hash"] == manifest["protocol_hash"]
+    assert manifest["track"] == "open"
+    assert manifest["names"]["manipulators"] == ["mirror"]
+    assert {"python", "torch", "kornia", "lpips", "piq"} <= manifest["versions"].keys()
+    assert manifest["seeds"] == {"run": 0}
+    assert manifest["device"]["type"] == "cpu"
+    assert manifest["precision"] == "float32"
+    assert manifest["weights_sha256"].keys() == {"lpips"}
+    assert manifest["starts"][0] <= manifest["ended"]
+    assert manifest["void"] == {"mirror": {"void": False, "reason": ""}}
+    assert manifest["failures"] == []
+    assert manifest["state"] == "finished"
+    assert "git_revision" in manifest
+
+
+def test_reports_lie_in_the_folder(stored):
+    assert (stored[1] / "summary.csv").is_file()
+    assert (stored[1] / "tables" / "leaderboard.md").is_file()
+    assert (stored[1] / "figures" / "figure5.png").is_file()
+
+
+def test_without_out_nothing_is_left(small, tmp_path, monkeypatch, own_cache):
+    monkeypatch.chdir(tmp_path)
+    arsbench.run(**small | {"images": 1})
+    assert list(tmp_path.iterdir()) == []
+    assert not own_cache.exists()
+
+
+def test_an_own_folder_of_pictures(fake, small, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (90, 70), "teal").save(tmp_path / "a.png")
+    Image.effect_noise((64, 64), 60).save(tmp_path / "b.png")
+    rows = arsbench.run(**small, faces=tmp_path)
+    assert set(rows.image) == {"a.png", "b.png"}
+
+
+@pytest.mark.parametrize(
+    ("manipulator", "reason"), [("Dice", "'none' reaches"), ("Loud", "'noise' reaches an SR of 1")]
+)
+def test_a_run_whose_controls_miss_is_void(small, fake, tmp_path, manipulator, reason):
+    with pytest.warns(UserWarning, match="the run is void"):
+        rows = arsbench.run(**small | {"manipulator": fake(manipulator)}, out=tmp_path / "run")
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert reason in manifest["void"][manipulator.lower()]["reason"]
+    assert reason in rows.attrs["void"][manipulator.lower()]
+    assert (tmp_path / "run" / "summary.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"images": 0},
+        {"images": 10**6},
+        {"epsilon": -1},
+        {"epsilon": float("nan")},
+        {"device": "tpu"},
+        {"device": "cuda:99"},
+        {"level": 9},
+        {"track": "opne"},
+        {"track": "paper"},
+        {"batch": 0},
+        {"seed": 0.5},
+        {"perturbation": "jpg"},
+        {"faces": "/nowhere"},
+    ],
+)
+def test_wrong_values_are_one_sentence(small, wrong):
+    with pytest.raises(ArsbenchError) as caught:
+        arsbench.run(**small | wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unwritable_folder_is_found_before_computing(small, fake, tmp_path):
+    (tmp_path / "file").write_text("")
+    mirror = arsbench.api.registry.find("manipulator", fake("Mirror")).cls
+    mirror.seen = 0
+    with pytest.raises(ArsbenchError, match="cannot be written"):
+        arsbench.run(**small, out=tmp_path / "file" / "run")
+    assert mirror.seen == 0
+
+
+def test_bad_input_leaves_no_folder(small, tmp_path):
+    with pytest.raises(ArsbenchError):
+        arsbench.run(**small | {"protector": "fgms"}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unwritable_cache_is_no_obstacle(small, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert len(arsbench.run(**small | {"images": 1}, out=tmp_path / "run")) == 18
+
+
+# --- parts ---
+
+
+def test_a_protector_against_an_object(fake):
+    model = arsbench.load_manipulator(fake("Mirror"))
+    assert arsbench.load_protector(fake("Push"), model, 0.1).manipulator is model
+
+
+def test_a_protector_against_a_name(fake):
+    made = arsbench.load_protector(fake("Push"), fake("Mirror"), epsilon=0.1)
+    assert made.protect(X, KEYS).sub(X).abs().max() <= 0.1 + 1e-6
+
+
+def test_a_manipulator_gets_the_condition_faces(fake):
+    model = arsbench.load_manipulator(fake("Mirror"))
+    assert model.condition_faces.shape == (16, 3, 64, 64)
+    assert len(model.condition_keys) == 16
+
+
+def test_a_manipulator_with_a_constructor_of_its_own(fake):
+    model = arsbench.load_manipulator(fake("Plain"), condition="random")
+    assert (model.gain, model.condition, len(model.condition_keys)) == (0.5, "random", 16)
+
+
+@pytest.mark.parametrize("name", ["psp", "", "fgsm"])
+def test_an_unknown_manipulator(name):
+    with pytest.raises(ArsbenchError, match="unknown manipulator"):
+        arsbench.load_manipulator(name)
+
+
+def test_a_manipulator_of_another_track(fake):
+    with pytest.raises(ArsbenchError, match="is of track 'open', not 'paper'"):
+        arsbench.load_manipulator(fake("Mirror"), track="paper")
+
+
+def test_perturb_delivers():
+    made = arsbench.perturb(X, "gaussian_blur", 3, KEYS)
+    assert torch.equal(deliver(made), made)
+
+
+def test_perturb_at_level_zero_is_delivery_alone():
+    x = X + 0.001
+    assert torch.equal(arsbench.perturb(x, "jpeg", 0, KEYS), deliver(x))
+
+
+def test_perturb_does_not_depend_on_the_batch():
+    together = arsbench.perturb(X, "dropout", 5, KEYS)
+    assert torch.equal(arsbench.perturb(X[1:2], "dropout", 5, KEYS[1:2]), together[1:2])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (X, "jpeg", 6, KEYS),
+        (X, "jpeg", -1, KEYS),
+        (X, "jpeg", "5", KEYS),
+        (X, "jpg", 5, KEYS),
+        (X, "none", 1, KEYS),
+        (X, "jpeg", 5, KEYS[:2]),
+        (X, "jpeg", 5, "abc"),
+        (X[0], "jpeg", 5, KEYS),
+        (X * float("nan"), "jpeg", 5, KEYS),
+        (X.numpy(), "jpeg", 5, KEYS),
+        (X, "jpeg", 5, KEYS, "opne"),
+    ],
+)
+def test_perturb_refuses(arguments):
+    with pytest.raises(ArsbenchError):
+        arsbench.perturb(*arguments)
+
+
+def test_score_leaves_out_what_lacks_its_inputs():
+    assert "amplification" not in arsbench.score(X, X)
+
+
+@pytest.mark.parametrize("wrong", [None, X[0], X[:, :2], X.numpy(), X * float("nan"), X.byte(), X[:0]])
+def test_score_refuses(wrong):
+    with pytest.raises(ArsbenchError):
+        arsbench.score(X, wrong)
+
+
+@pytest.mark.parametrize("n", [0, -1, 10**6, "3", 1.5])
+def test_load_faces_refuses(n):
+    with pytest.raises(ArsbenchError):
+        arsbench.load_faces(n=n)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs a POSIX system")
+def test_git_revision_never_fails(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert arsbench.api.git_revision() is None or len(arsbench.api.git_revision()) >= 40

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from arsbench.cli import commands, execute_command
+
+
+@pytest.fixture
+def cli(capsys, tmp_path, monkeypatch):
+    """``cli("status", run)`` -> exit code, stdout, stderr, in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        code = execute_command([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def options(small, **changes):
+    return [part for name, value in (small | changes).items() for part in (f"--{name.replace('_', '-')}", value)]
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in commands.commands)])
+def test_every_command_has_help_with_an_example(cli, command):
+    code, out, _ = cli(*command, "--help")
+    assert code == 0
+    assert "Example:  arsbench" in out
+
+
+def test_run_prints_table_figure_and_folder(cli, small, tmp_path):
+    code, out, _ = cli("run", *options(small, images=2))
+    assert code == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert "push" in out
+    assert f"run: runs/{run.name}" in out
+    assert f"figure: runs/{run.name}/figures/figure5.png" in out
+
+
+def test_run_resumes_by_itself(cli, small, fake, tmp_path):
+    cli("run", *options(small, images=2))
+    cli("run", *options(small, images=2))
+    (run,) = (tmp_path / "runs").iterdir()
+    assert len(list((run / "parts").glob("*.parquet"))) == 1
+    assert len(json.loads((run / "manifest.json").read_text())["starts"]) == 2
+
+
+def test_status_table_and_plot(cli, small, tmp_path):
+    cli("run", *options(small, images=2, out="here"))
+    assert json.loads(cli("status", "here", "--json")[1])["done"] == 18
+    assert "18 cells done, 0 missing, 0 failed" in cli("status", "here")[1]
+    assert "push" in cli("table", "leaderboard", "here", "--format", "csv")[1]
+    code, _, _ = cli("plot", "figure5", "here", "--format", "svg")
+    assert code == 0
+    assert (tmp_path / "here" / "figures" / "figure5.svg").is_file()
+
+
+def test_a_void_run_is_a_finding(cli, small, fake, tmp_path):
+    code, out, err = cli("run", *options(small, images=2, manipulator=fake("Loud"), out="here"))
+    assert code == 1
+    assert "arsbench: the run is void for manipulator 'loud'" in err
+    assert (tmp_path / "here" / "summary.csv").is_file()
+    assert "run: here" in out
+
+
+@pytest.mark.parametrize("protector", ["OverBudget", "NotANumber", "WrongShape", "Raises"])
+def test_a_failing_protector_exits_2_and_the_others_finish(cli, small, fake, protector):
+    code, out, err = cli("run", *options(small, images=2, protector=fake(protector), out="here"))
+    assert code == 2
+    assert len([line for line in err.splitlines() if line.startswith("arsbench: ")]) == 1
+    assert "Traceback" not in err
+    assert "brighten" in out
+    assert json.loads(cli("status", "here", "--json")[1])["failed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--protector", "fgms"], "did you mean fgsm"),
+        (["run", "--images", "0"], "images is 0"),
+        (["run", "--images", "some"], "--images"),
+        (["run", "--epsilon", "-0.1"], "epsilon is -0.1"),
+        (["run", "--epsilon", "nan"], "epsilon is nan"),
+        (["run", "--device", "tpu"], "unknown device 'tpu'"),
+        (["run", "--level", "9"], "'9' is not a level"),
+        (["run", "--track", "opne"], "did you mean open"),
+        (["run", "--protector", "nowhere.py:P"], "does not exist"),
+        (["run", "--perturbation", "jpg"], "did you mean jpeg"),
+        (["rnu"], "did you mean run"),
+        (["run", "--protectr", "x"], "--protector"),
+        (["status", "nowhere"], "is not a run"),
+        (["table", "leaderboard", "nowhere"], "is not a run"),
+        (["list", "protector"], "protectors"),
+        (["train", "fgsm"], "has nothing to train"),
+        (["train", "arss"], "did you mean"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_2(cli, arguments, said):
+    code, out, err = cli(*arguments)
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+def test_an_unwritable_output_folder(cli, small, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = cli("run", *options(small, out="file/run"))
+    assert code == 2
+    assert err == "arsbench: the output folder file/run cannot be written (Not a directory); give another --out\n"
+
+
+def test_an_unwritable_default_folder(cli, small, tmp_path):
+    (tmp_path / "runs").write_text("")
+    code, _, err = cli("run", *options(small))
+    assert code == 2
+    assert err.count("\n") == 1
+
+
+def test_a_full_disk_is_one_sentence(cli, small, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("arsbench.store.RunFolder.append", full)
+    code, _, err = cli("run", *options(small, images=1, out="here"))
+    assert code == 2
+    assert "No space left on device (what was stored before is kept; the same command goes on)" in err
+
+
+def test_an_error_of_ours_shows_no_traceback(cli, monkeypatch):
+    monkeypatch.setattr("arsbench.doctor.checks", lambda: 1 / 0)
+    code, _, err = cli("doctor")
+    assert code == 2
+    assert err.count("\n") == 1
+
+
+def test_list_json_names_everything(cli):
+    names = [entry["name"] for entry in json.loads(cli("list", "perturbations", "--json")[1])]
+    assert names == ["saturation", "contrast", "dropout", "gaussian_blur", "downscale", "jpeg"]
+
+
+@pytest.mark.parametrize("kind", ["protectors", "manipulators", "tracks"])
+def test_list(cli, kind):
+    code, out, _ = cli("list", kind)
+    assert code == 0
+    assert len(out.splitlines()) >= 2
+
+
+def test_doctor_fits_one_screen(cli):
+    code, out, _ = cli("doctor")
+    assert code == 0
+    assert len(out.splitlines()) < 40
+    assert "torchvision import" in out
+
+
+def test_doctor_finds_damaged_weights(cli, monkeypatch, tmp_path):
+    from arsbench import doctor
+
+    (tmp_path / "shipped").mkdir()
+    (tmp_path / "shipped" / "w.safetensors").write_bytes(b"x")
+    (tmp_path / "shipped" / "w.json").write_text('{"sha256": "0"}')
+    monkeypatch.setattr(doctor, "files", lambda package: tmp_path)
+    monkeypatch.setattr(doctor, "WEIGHT_FOLDERS", (("arsbench", "shipped"),))
+    code, out, _ = cli("doctor")
+    assert code == 1
+    assert "damaged" in out
+
+
+def test_interrupted_says_how_to_go_on(fake, tmp_path):
+    command = [sys.executable, "-m", "arsbench.cli", "run", "--protector", fake("Push"), "--manipulator", fake("Slow")]
+    command += ["--perturbation", "dropout", "--images", "200", "--batch", "1", "--out", "here", "--no-cache"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(tmp_path.glob("here/parts/*.parquet")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 130
+    said = "arsbench: interrupted; what was computed is in here, the same command goes on from there"
+    assert err.splitlines()[-1] == said
+    assert "Traceback" not in err
