@@ -64,7 +64,7 @@ def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
 
 
 def names(kind: str) -> list[str]:
-    """The registered names of a kind, in the order of their registration."""
+    """The registered names of a kind."""
     return list(_entry_points(kind))
 
 
