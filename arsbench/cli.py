@@ -79,7 +79,9 @@ def run(no_cache: bool, **options: Any) -> int:
     Example:  arsbench run --protector mine.py:Mine --out runs/mine
     """
     from arsbench.api import Settings, execute, make_progress, void_sentence
+    from arsbench.engines.allocator import keep_freed_memory
 
+    keep_freed_memory()
     outcome = execute(Settings(**options, cache=not no_cache), make_progress(True), keep=True)
     if not outcome.rows.empty:
         _show_leaderboard(outcome.rows, bool(outcome.failures), void_sentence(outcome.void))
