@@ -7,6 +7,7 @@ DigiFace-1M: z of 100 numbers -> a 64 x 64 face (Radford et al. 2016, architectu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -24,12 +25,17 @@ class FaceGenerator(nn.Module):
         super().__init__()
         widths = (Z_SIZE, 512, 256, 128, 64)
         layers: list[nn.Module] = []
-        for i, (w_in, w_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (n_in, n_out) in enumerate(pairwise(widths)):
             stride, padding = (1, 0) if i == 0 else (2, 1)
-            layers += [nn.ConvTranspose2d(w_in, w_out, 4, stride, padding, bias=False), nn.BatchNorm2d(w_out), nn.ReLU()]
+            layers += [
+                nn.ConvTranspose2d(n_in, n_out, 4, stride, padding, bias=False),
+                nn.BatchNorm2d(n_out),
+                nn.ReLU(),
+            ]
         self.main = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False), nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:
+        """One face per z."""
         out: Tensor = self.main(z[:, :, None, None])
         return out
 

@@ -53,7 +53,7 @@ FURTHER = (
     Column("protected_psnr", "float64", "psnr of x_p against x, dB", "higher"),
     Column("protected_ssim", "float64", "ssim of x_p against x", "higher"),
     Column("protected_lpips", "float64", "lpips of x_p against x", "lower"),
-    Column("protected_linf", "float64", "largest change of a value, [-1, 1] units, measured on the delivered picture", "lower"),
+    Column("protected_linf", "float64", "largest change of a value, delivered, [-1, 1] units", "lower"),
     Column("protected_l2", "float64", "Euclidean norm of the change, [-1, 1] units", "lower"),
     Column("seconds", "float64", "seconds per image of protecting", "lower"),
 )

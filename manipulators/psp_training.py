@@ -90,10 +90,11 @@ def card(job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
     return {
         "what": "pSp at 64 pixels: IR-SE encoder, StyleGAN2 decoder with mapping network, average code",
         "data": f"synthetic faces of the shipped generator, {job.steps * job.batch} in all",
-        "recipe": f"{job.steps} steps of {job.batch} faces, Adam {LEARNING_RATE} (decoder {DECODER_RATE}) with cosine decay, "
-        f"decoder frozen after {JOINT_SHARE:.0%}; manipulators/psp_training.py",
-        "command": "arsbench train psp "
-        f"--steps {job.steps} --batch {job.batch} --seed {job.seed}",
+        "recipe": (
+            f"{job.steps} steps of {job.batch} faces, Adam {LEARNING_RATE} (decoder {DECODER_RATE}) with cosine decay, "
+            f"decoder frozen after {JOINT_SHARE:.0%}; manipulators/psp_training.py"
+        ),
+        "command": f"arsbench train psp --steps {job.steps} --batch {job.batch} --seed {job.seed}",
         "reached": {"faces": "validation", **{name: round(value, 4) for name, value in reached.items()}},
         "licence": "MIT",
     }

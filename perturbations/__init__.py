@@ -1,0 +1,1 @@
+"""What a platform does to a picture: one file per perturbation."""

