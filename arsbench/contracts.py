@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +25,7 @@ from torch import Tensor
 
 PROTOCOL_NAME = "arsbench-1"
 """Enters every random draw: a new protocol version draws anew."""
+CPU = torch.device("cpu")
 
 
 class ArsbenchError(Exception):
@@ -47,6 +49,14 @@ def generator(key: str, purpose: str, seed: int = 0) -> torch.Generator:
 def uniform(keys: Sequence[str], shape: Sequence[int], purpose: str, seed: int = 0) -> Tensor:
     """Independent uniform [0, 1) numbers ``[B, *shape]``, one draw per key."""
     return torch.stack([torch.rand(*shape, generator=generator(key, purpose, seed)) for key in keys])
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
+    """Code that draws from the global generator draws by ``seed`` in here, and the generator is put back afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 # --- the four interfaces --------------------------------------------------------------------------------------------

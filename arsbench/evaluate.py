@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from arsbench.contracts import ArsbenchError, Manipulator, Pair, Perturbation, Protector, draw
+from arsbench.contracts import ArsbenchError, Manipulator, Pair, Perturbation, Protector, draw, seeded
 from arsbench.delivery import audit, deliver
 from arsbench.metrics import Reference, Scorer
 from arsbench.plan import Image, Plan, Treatment
@@ -176,7 +176,8 @@ def protect(bench: Bench, name: str, x: Tensor, keys: Sequence[str]) -> Protecte
     faces, seconds = [], []
     for start in range(0, len(keys), at_once):
         part, part_keys = x[start : start + at_once], keys[start : start + at_once]
-        with torch.enable_grad(), _own_draws(draw(part_keys[0], f"protect {name}", protector.seed), x.device):
+        # A protector that draws from the global generator, though it should not, still gets draws that are the image's.
+        with torch.enable_grad(), seeded(draw(part_keys[0], f"protect {name}", protector.seed), x.device):
             _synchronize(x.device)
             began = time.perf_counter()
             x_p = protector.protect(part.clone(), part_keys)
@@ -304,14 +305,6 @@ def _finite(who: str, value: object, like: Tensor, keys: Sequence[str]) -> Tenso
         bad = keys[int((~finite).nonzero()[0])]
         raise ArsbenchError(f"{who} returned NaN or infinite values for image '{bad}'")
     return value.to(like.device, torch.float32)
-
-
-@contextlib.contextmanager
-def _own_draws(seed: int, device: torch.device) -> Iterator[None]:
-    """A protector that draws from the global generator, though it should not, still gets draws that are the image's."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def _synchronize(device: torch.device) -> None:

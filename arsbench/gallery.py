@@ -141,7 +141,10 @@ def draw(
         raise registry.unknown("plot", kind, KINDS)
     path = out or Path(runs[0]) / "figures" / f"{kind}.{format}"
     figures.format_of(path)
-    pages = KINDS[kind](_recipes(runs, _chosen(protector), _chosen(manipulator)), note)
+    sentences: list[str] = []
+    pages = KINDS[kind](_recipes(runs, _chosen(protector), _chosen(manipulator)), sentences.append)
+    for sentence in dict.fromkeys(sentences):
+        note(sentence)
     path.parent.mkdir(parents=True, exist_ok=True)
     written = []
     for name, bands in pages.items():

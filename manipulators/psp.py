@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arsbench.contracts import ArsbenchError, Manipulator, TrainingJob, draw, generator, load_weights
+from arsbench.contracts import ArsbenchError, Manipulator, TrainingJob, draw, generator, load_weights, seeded
 from manipulators.networks.psp_encoder import PspEncoder, Stage
 from manipulators.networks.stylegan2 import StyleGAN2
 
@@ -86,7 +86,9 @@ class Psp(Manipulator):
         """Trains encoder, decoder and mapping network; see :mod:`manipulators.psp_training`."""
         from manipulators.psp_training import train
 
-        return train(open_model(), job)
+        with seeded(job.seed):
+            model = open_model()
+        return train(model, job)
 
 
 class PspRecon(Psp):

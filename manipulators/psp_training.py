@@ -32,7 +32,6 @@ CHECKPOINT_EVERY = 200
 
 def train(model: PspModel, job: TrainingJob) -> Path:
     """Runs or resumes the training; returns the file of the averaged weights, with its card beside it."""
-    torch.manual_seed(job.seed)
     _shrink_rgb(model)
     model.to(job.device).train()
     model.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -70,7 +69,7 @@ def train(model: PspModel, job: TrainingJob) -> Path:
         _update_average(average, model, min(0.999, (1 + step) / (10 + step)))
         last = step + 1 == job.steps
         if (step + 1) % CHECKPOINT_EVERY == 0 or last:
-            reached = {name: float(v) for name, v in parts.items()} | validate(average, job)
+            reached = {name: part.item() for name, part in parts.items()} | validate(average, job)
             _save(checkpoint, model, average, optimizer, step + 1)
             line = {
                 "step": step + 1,

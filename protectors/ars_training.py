@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arsbench.contracts import Manipulator, Pair, TrainingJob, generator, load_weights, save_weights
+from arsbench.contracts import Manipulator, Pair, TrainingJob, generator, load_weights, save_weights, seeded
 from protectors.networks.ars import AdversarialNet, ArsNetwork, Noises
 from protectors.perturbation_module import perturbation_module
 from protectors.random_perturbation import SIX, RandomPerturbation
@@ -146,7 +146,9 @@ class Targeted(Objective):
 
     def __init__(self, manipulator: Manipulator, job: TrainingJob) -> None:
         super().__init__(manipulator, job)
-        self.adversary = AdversarialNet(ADVERSARIAL_BASE).to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with seeded(job.seed):
+            adversary = AdversarialNet(ADVERSARIAL_BASE)
+        self.adversary = adversary.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), TARGETED_RATE)
 
     def step(
@@ -182,10 +184,10 @@ class Targeted(Objective):
         phi.backward()  # type: ignore[no-untyped-call]
         self.adversary_optimizer.step()
         return {
-            "white_basic": float(to_basic),
-            "white_robust": float(to_robust),
-            "white_undone": float(to_undone),
-            "phi": float(phi),
+            "white_basic": to_basic.item(),
+            "white_robust": to_robust.item(),
+            "white_undone": to_undone.item(),
+            "phi": phi.item(),
         }
 
     def state(self) -> dict[str, Any]:
@@ -208,8 +210,8 @@ def noise_weight(epsilon: float) -> float:
 
 def train(network: ArsNetwork, objective: Objective, job: TrainingJob, stem: str) -> Path:
     """Runs or resumes the training; returns the file of the averaged weights, with its card beside it."""
-    torch.manual_seed(job.seed)
-    _initialise(network)
+    with seeded(job.seed):
+        _initialise(network)
     if job.start is not None:
         network.load_state_dict(load_weights(*job.start)[0])
     network.to(job.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -307,7 +309,7 @@ def _hardest(x: Tensor, x_p: Tensor, keys: list[str], track: str) -> Iterator[tu
 
 
 def _initialise(network: ArsNetwork) -> None:
-    """Draws the weights from the job's seed, set by the caller; the last layers start small, far from the bound."""
+    """Draws the weights; the last layers start small, far from the bound."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             layer.reset_parameters()
