@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arsbench.contracts import ArsbenchError, Manipulator, TrainingJob, draw, generator, load_weights, seeded
-from manipulators.networks.psp_encoder import PspEncoder, Stage
+from manipulators.networks.psp_encoder import PspEncoder, Stage, fuse_batch_norms
 from manipulators.networks.stylegan2 import StyleGAN2
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -78,7 +78,9 @@ class Psp(Manipulator):
         tensors, self.weights_sha256 = load_weights(WEIGHTS, "psp_open")
         self.model = open_model()
         self.model.load_state_dict(tensors)
-        self.model.eval().requires_grad_(False).to(self.device)
+        self.model.eval().requires_grad_(False)
+        fuse_batch_norms(self.model.encoder)
+        self.model.to(self.device)
         self.model.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn, stack
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from manipulators.networks.stylegan2 import EqualLinear
 
@@ -147,6 +148,18 @@ class PspEncoder(nn.Module):
             [coarse] * self.coarse + [middle] * (self.middle - self.coarse) + [fine] * (len(self.styles) - self.middle)
         )
         return stack([head(m) for head, m in zip(self.styles, maps, strict=True)], dim=1)
+
+
+def fuse_batch_norms(encoder: PspEncoder) -> None:
+    """Works the batch normalisations that follow a convolution into it, in place; for evaluation only.
+
+    Those before one stay: its zero padding would have to become theirs.
+    """
+    for layers in encoder.modules():
+        if isinstance(layers, nn.Sequential):
+            for i, (conv, norm) in enumerate(pairwise(layers)):
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    layers[i], layers[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
 
 
 def _upsample_add(x: Tensor, y: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from manipulators.networks import OFFICIAL, official
-from manipulators.networks.psp_encoder import PspEncoder, Stage
-from manipulators.networks.stylegan2 import Blur, ModulatedConv2d, PixelNorm, StyleGAN2, Upsample
+from manipulators.networks.psp_encoder import PspEncoder, Stage, fuse_batch_norms
+from manipulators.networks.stylegan2 import Blur, ModulatedConv2d, PixelNorm, StyledConv, StyleGAN2, Upsample
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -96,3 +96,27 @@ def test_the_pyramid_is_upsampled_with_aligned_corners():
     coarse, middle, _ = net.features(torch.randn(1, 3, 64, 64))
     torch.testing.assert_close(middle[..., 0, -1], coarse[..., 0, -1])
     torch.testing.assert_close(middle[..., 0, 1], coarse[..., 0, 0] * 4 / 7 + coarse[..., 0, 1] * 3 / 7)
+
+
+def test_fused_batch_norms_change_no_code():
+    torch.manual_seed(0)
+    stages = (Stage(8, 8, 1), Stage(8, 16, 2), Stage(16, 16, 1), Stage(16, 16, 1))
+    net = PspEncoder(64, n_codes=10, style=12, stem=8, stages=stages, reduction=4)
+    net(torch.randn(8, 3, 64, 64))
+    net.eval()
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        before = net(x)
+        fuse_batch_norms(net)
+        torch.testing.assert_close(net(x), before, rtol=1e-4, atol=1e-5)
+    assert sum(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules()) == 5
+
+
+def test_a_styled_layer_is_the_published_formula():
+    torch.manual_seed(0)
+    layer = StyledConv(6, 5, style=7).double()
+    torch.nn.init.normal_(layer.noise.weight)
+    torch.nn.init.normal_(layer.activate.bias)
+    x, code, noise = torch.randn(2, 6, 8, 8).double(), torch.randn(2, 7).double(), torch.randn(1, 1, 8, 8).double()
+    h = modulated_by_weights(layer.conv, x, code) + layer.noise.weight * noise + layer.activate.bias[:, None, None]
+    torch.testing.assert_close(layer(x, code, noise), F.leaky_relu(h, 0.2) * math.sqrt(2), rtol=1e-10, atol=1e-10)
