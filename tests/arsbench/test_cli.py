@@ -176,7 +176,15 @@ def test_doctor_finds_damaged_weights(cli, monkeypatch, tmp_path):
 def test_interrupted_says_how_to_go_on(fake, tmp_path):
     command = [sys.executable, "-m", "arsbench.cli", "run", "--protector", fake("Push"), "--manipulator", fake("Slow")]
     command += ["--perturbation", "dropout", "--images", "200", "--batch", "1", "--out", "here", "--no-cache"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # A shell's background jobs ignore SIGINT, and so would all that is started from one.
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while process.poll() is None and not list(tmp_path.glob("here/parts/*.parquet")):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
