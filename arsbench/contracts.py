@@ -274,3 +274,10 @@ class TrainingJob:
     report: Callable[[int, dict[str, float]], None] = lambda step, reached: None
     epsilon: float = 0.3
     start: tuple[Path, str] | None = None
+
+    def started_from(self) -> dict[str, Any]:
+        """For the card of what is trained: the card of the weights that it started from; empty without ``start``."""
+        if self.start is None:
+            return {}
+        folder, stem = self.start
+        return {"started_from": json.loads((folder / f"{stem}.json").read_text())}

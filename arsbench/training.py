@@ -9,7 +9,6 @@ from typing import Any
 from arsbench import faces, metrics, registry
 from arsbench.api import load_manipulator
 from arsbench.contracts import ArsbenchError, TrainingJob
-from arsbench.face_generator import latents
 from arsbench.loading import choose_device
 from arsbench.plan import check_epsilon
 from arsbench.progress import Silent
@@ -61,7 +60,6 @@ def train(
     place = choose_device(device)
     model = load_manipulator(manipulator, track, place) if kind == "protector" else None
     validation = faces.load_faces(track, "val", VALIDATION_FIRST + VALIDATION_FACES)
-    seeds = faces.SPLITS["train"]
 
     def report(step: int, reached: dict[str, float]) -> None:
         progress.advance(step - shown[0], "  ".join(f"{key} {value:.4g}" for key, value in reached.items()))
@@ -70,7 +68,7 @@ def train(
     shown = [0]
     job = TrainingJob(
         faces=faces.training_faces,
-        latents=lambda first, count: latents([seeds[(first + i) % len(seeds)] for i in range(count)]),
+        latents=faces.training_latents,
         validation=(validation[0][VALIDATION_FIRST:], validation[1][VALIDATION_FIRST:]),
         perceptual=metrics.load_lpips(place),
         metrics={metric.name: metric for metric in (*(m() for m in metrics.PLAIN_METRICS), metrics.Lpips(place))},

@@ -4,6 +4,10 @@ Two stages, as the official recipe has them: first the decoder comes to be (join
 network, as an autoencoder), then it is frozen and the encoder alone is trained against it. Three losses, each mse and
 LPIPS: the face itself from its codes; the face from the mapping network's single w of its latent z; and, low-passed,
 the face in another's colours from mixed codes, so that mixing takes colours and keeps shape.
+
+In the second stage the encoder sees some of the faces with lower contrast and random noise, which it has to see
+through: a manipulator that random noise disturbs would make a poor judge of protections. Training that starts from
+finished weights is second stage throughout, with the batch normalisation as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arsbench.contracts import TrainingJob, save_weights
+from arsbench.contracts import TrainingJob, generator, load_weights, save_weights
 from manipulators.psp import MIX_ALPHA, OPEN_MIX_FROM, Z_SIZE, PspModel, mix
 
 JOINT_SHARE = 0.85
@@ -27,17 +31,28 @@ LEARNING_RATE = 1.5e-3
 DECODER_RATE = 8e-3
 """Higher, because the decoder's layers have equalised learning rates: their weights are of size 1."""
 SIDE_BATCH = 4
+REFINE_RATE = 4e-4
+"""For the encoder, when training starts from finished weights."""
+DEGRADED_SHARE = 0.5
+"""Share of the second stage's faces that are seen with less contrast and with noise."""
+DEGRADED_NOISE = 0.3
+DEGRADED_CONTRAST = 0.35
+"""The most noise, on [-1, 1], and the least contrast that they are seen with."""
 CHECKPOINT_EVERY = 200
 
 
 def train(model: PspModel, job: TrainingJob) -> Path:
     """Runs or resumes the training; returns the file of the averaged weights, with its card beside it."""
-    _shrink_rgb(model)
-    model.to(job.device).train()
+    if job.start is None:
+        _shrink_rgb(model)
+    else:
+        model.load_state_dict(load_weights(*job.start)[0])
+    _set_training(model, job)
+    model.to(job.device)
     model.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).requires_grad_(False)
     groups: list[dict[str, Any]] = [
-        {"params": [*model.encoder.parameters(), model.latent_avg], "peak": LEARNING_RATE},
+        {"params": [*model.encoder.parameters(), model.latent_avg], "peak": LEARNING_RATE if job.start is None else REFINE_RATE},
         {"params": list(model.decoder.parameters()), "peak": DECODER_RATE},
     ]
     optimizer = torch.optim.Adam(groups, betas=(0.5, 0.99))
@@ -52,15 +67,17 @@ def train(model: PspModel, job: TrainingJob) -> Path:
         first = state["step"]
     started = time.time()
     for step in range(first, job.steps):
-        joint = step < JOINT_SHARE * job.steps
+        joint = job.start is None and step < JOINT_SHARE * job.steps
         if not joint:
             model.decoder.requires_grad_(False)
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * _schedule(step, job.steps)
         faces, _ = job.faces(step * job.batch, job.batch)
         z = _pad_latents(job.latents(step * job.batch, SIDE_BATCH), step) if joint else None
+        x = faces.to(job.device)
+        seen, wanted = (x, x) if joint else _degrade(x, generator(f"step {step}", "psp", job.seed))
         with torch.autocast(job.device.type, torch.bfloat16):
-            parts = _losses(model, job, faces.to(job.device), None if z is None else z.to(job.device))
+            parts = _losses(model, job, seen, wanted, None if z is None else z.to(job.device))
         loss = torch.stack(list(parts.values())).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -86,16 +103,18 @@ def train(model: PspModel, job: TrainingJob) -> Path:
 
 def card(job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
     """What stands beside the weights."""
+    started = "" if job.start is None else f" --start {job.start[1]}.safetensors"
+    recipe = f"Adam {LEARNING_RATE} (decoder {DECODER_RATE}) with cosine decay, decoder frozen after {JOINT_SHARE:.0%}"
+    if job.start is not None:
+        recipe = f"Adam {REFINE_RATE} with cosine decay, decoder frozen"
     return {
         "what": "pSp at 64 pixels: IR-SE encoder, StyleGAN2 decoder with mapping network, average code",
         "data": f"synthetic faces of the shipped generator, {job.steps * job.batch} in all",
-        "recipe": (
-            f"{job.steps} steps of {job.batch} faces, Adam {LEARNING_RATE} (decoder {DECODER_RATE}) with cosine decay, "
-            f"decoder frozen after {JOINT_SHARE:.0%}; manipulators/psp_training.py"
-        ),
-        "command": f"arsbench train psp --steps {job.steps} --batch {job.batch} --seed {job.seed}",
+        "recipe": f"{job.steps} steps of {job.batch} faces, {recipe}; manipulators/psp_training.py",
+        "command": f"arsbench train psp --steps {job.steps} --batch {job.batch} --seed {job.seed}{started}",
         "reached": {"faces": "validation", **{name: round(value, 4) for name, value in reached.items()}},
         "licence": "MIT",
+        **job.started_from(),
     }
 
 
@@ -110,8 +129,27 @@ def validate(model: PspModel, job: TrainingJob) -> dict[str, float]:
     return {"psnr": float((-10 * torch.log10(mse / 4 + 1e-8)).mean()), "lpips": float(lpips)}
 
 
-def _losses(model: PspModel, job: TrainingJob, x: Tensor, z: Tensor | None) -> dict[str, Tensor]:
-    codes = model.encode(x)
+def _set_training(model: PspModel, job: TrainingJob) -> None:
+    model.train()
+    if job.start is not None:
+        for layer in model.encoder.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.eval()
+
+
+def _degrade(x: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    """What the encoder sees of ``x``, and what it is to make of it: less contrast for some, and noise to see through."""
+    n = len(x)
+    some = (torch.rand(n, 1, 1, 1, generator=draws) < DEGRADED_SHARE).to(x)
+    scale = 1 - some * (1 - DEGRADED_CONTRAST) * torch.rand(n, 1, 1, 1, generator=draws).to(x)
+    strength = some * DEGRADED_NOISE * torch.rand(n, 1, 1, 1, generator=draws).to(x)
+    noise = strength * torch.randint(0, 2, x.shape, generator=draws).to(x).mul_(2).sub_(1)
+    mean = x.mean((1, 2, 3), keepdim=True)
+    return ((x + noise).clamp(-1, 1) - mean) * scale + mean, (x - mean) * scale + mean
+
+
+def _losses(model: PspModel, job: TrainingJob, seen: Tensor, x: Tensor, z: Tensor | None) -> dict[str, Tensor]:
+    codes = model.encode(seen)
     n = SIDE_BATCH
     mixed = mix(codes[:n], codes[n : 2 * n], OPEN_MIX_FROM)
     batches = [codes, mixed]

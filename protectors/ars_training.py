@@ -32,16 +32,18 @@ NOISE_WEIGHT = 10.0
 NOISE_WEIGHT_EPSILON = 0.1
 ADVERSARIAL_WEIGHT = 10.0
 """lambda_1 of equation 10."""
-ADVERSARIAL_RAMP = 0.5
-"""lambda_1 grows from 0 over this share of the steps: a q that is ahead leaves the protection nothing to learn from."""
-TARGETED_RATE = 2e-4
+ADVERSARIAL_FROM = 0.5
+"""q comes in after this share of the steps, and lambda_1 grows from 0 over the rest: a q that is ahead leaves a
+protection that does not attack yet nothing to learn from."""
+TARGETED_RATE = 4e-4
 """The paper's is 1e-4."""
 ADVERSARIAL_BASE = 16
 
 UNTARGETED_RATE = 4e-4
 ROBUST_WEIGHT = 2.0
 BASIC_SHARE = 0.5
-"""f is trained for this share of the steps and then left as it is, which makes a step twice as fast."""
+"""f is trained for this share of the steps and then left as it is, which makes a step twice as fast; a training that
+starts from finished weights leaves it as it is throughout."""
 GROUPS = 4
 CLEAN_SHARE = 0.1
 SHARES = (0.2, 0.25, 0.3, 0.08, 0.08, 0.09)
@@ -96,7 +98,7 @@ class Untargeted(Objective):
         _, x_basic, x_robust = self.protect(network, x)
         px, px_p = self._perturb(x, x_robust, keys, draws)
         before, after, weights = [px], [px_p], [ROBUST_WEIGHT]
-        if at < BASIC_SHARE * self.job.steps:
+        if self.job.start is None and at < BASIC_SHARE * self.job.steps:
             before, after, weights = [px, x], [px_p, x_basic], [ROBUST_WEIGHT, 1.0]
         clean, protected, keys = torch.cat(before), torch.cat(after), keys * len(before)
         with torch.no_grad():
@@ -154,41 +156,43 @@ class Targeted(Objective):
     def step(
         self, network: ArsNetwork, optimizer: torch.optim.Optimizer, x: Tensor, keys: list[str], at: int
     ) -> dict[str, float]:
-        """Theta and psi first, with q fixed; then phi on the same pictures, with them fixed."""
+        """Theta and psi with q fixed; then, once q takes part, phi on the same pictures with them fixed."""
         draws = generator(f"step {at}", "ars", self.job.seed)
         noises, x_basic, x_robust = self.protect(network, x)
         perturbed = perturbation_module(x_robust, x, draws)
-        self.adversary.requires_grad_(False)
-        with torch.autocast(x.device.type, torch.bfloat16):
-            undone = self.adversary(perturbed)
-        white = torch.ones_like(x)
-        to_basic, to_robust, to_undone = (
-            F.mse_loss(y, white) for y in self.manipulate(torch.cat([x_basic, perturbed, undone]), keys * 3).chunk(3)
-        )
-        quiet = noise_weight(self.job.epsilon)
-        adversarial = ADVERSARIAL_WEIGHT * min(1.0, at / (ADVERSARIAL_RAMP * self.job.steps))
-        theta = to_basic + quiet * noises.basic.square().mean()
-        psi = to_robust + adversarial * to_undone + quiet * noises.robust.square().mean()
+        pictures = [x_basic, perturbed]
+        late = at / self.job.steps - ADVERSARIAL_FROM
+        if late >= 0:
+            self.adversary.requires_grad_(False)
+            pictures.append(self._undo(perturbed))
+        outputs = self.manipulate(torch.cat(pictures), keys * len(pictures)).chunk(len(pictures))
+        to_white = torch.stack([F.mse_loss(y, torch.ones_like(y)) for y in outputs])
+        weights = to_white.new_tensor([1.0, 1.0, ADVERSARIAL_WEIGHT * late / (1 - ADVERSARIAL_FROM)][: len(pictures)])
+        noise = noises.basic.square().mean() + noises.robust.square().mean()
         optimizer.zero_grad(set_to_none=True)
-        (theta + psi).backward()  # type: ignore[no-untyped-call]
+        (to_white @ weights + noise_weight(self.job.epsilon) * noise).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
+        reached = dict(zip(("white_basic", "white_robust", "white_undone"), to_white.tolist(), strict=False))
+        if late >= 0:
+            reached["phi"] = self._train_adversary(x, perturbed.detach(), keys)
+        return reached
 
+    def _undo(self, perturbed: Tensor) -> Tensor:
+        with torch.autocast(perturbed.device.type, torch.bfloat16):
+            undone: Tensor = self.adversary(perturbed)
+        return undone
+
+    def _train_adversary(self, x: Tensor, perturbed: Tensor, keys: list[str]) -> float:
+        """One step of q by (8); returns its loss."""
         self.adversary.requires_grad_(True)
         with torch.no_grad():
             y = self.manipulate(x, keys)
-        with torch.autocast(x.device.type, torch.bfloat16):
-            undone = self.adversary(perturbed.detach())
-        phi = F.mse_loss(self.manipulate(undone, keys), y)
+        phi = F.mse_loss(self.manipulate(self._undo(perturbed), keys), y)
         self.adversary_optimizer.zero_grad(set_to_none=True)
         phi.backward()  # type: ignore[no-untyped-call]
         self.adversary_optimizer.step()
-        return {
-            "white_basic": to_basic.item(),
-            "white_robust": to_robust.item(),
-            "white_undone": to_undone.item(),
-            "phi": phi.item(),
-        }
+        return phi.item()
 
     def state(self) -> dict[str, Any]:
         """The adversarial net and its optimiser."""
@@ -273,6 +277,7 @@ def card(objective: Objective, stem: str, job: TrainingJob, reached: dict[str, f
         f"--batch {job.batch} --epsilon {job.epsilon} --seed {job.seed}{start}",
         "reached": {"faces": "validation", **{metric: round(value, 4) for metric, value in reached.items()}},
         "licence": "MIT",
+        **job.started_from(),
     }
 
 
