@@ -9,6 +9,7 @@ Protectors, perturbations and manipulators import this module and nothing else o
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from abc import ABC, abstractmethod
@@ -238,6 +239,17 @@ def save_weights(folder: Path, stem: str, tensors: Mapping[str, Tensor], card: M
     return path
 
 
+def update_average(average: torch.nn.Module, now: torch.nn.Module, step: int, decay: float) -> None:
+    """Moves the running average of a network's weights towards ``now``, in place; faster in the first steps."""
+    decay = min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        for mean, value in zip(average.state_dict().values(), now.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+
 # --- training -------------------------------------------------------------------------------------------------------
 
 
@@ -274,6 +286,25 @@ class TrainingJob:
     report: Callable[[int, dict[str, float]], None] = lambda step, reached: None
     epsilon: float = 0.3
     start: tuple[Path, str] | None = None
+
+    def resume(self) -> dict[str, Any] | None:
+        """What :meth:`keep` kept last in this folder, or ``None``."""
+        path = self.folder / "checkpoint.pt"
+        if not path.is_file():
+            return None
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        return state
+
+    def keep(self, state: Mapping[str, Any], step: int, reached: Mapping[str, float]) -> None:
+        """Keeps ``state``, tensors and plain values, as the checkpoint after ``step``, and adds a line to the log."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "checkpoint.tmp"
+        torch.save({**state, "step": step}, path)
+        path.replace(path.with_suffix(".pt"))
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        line = {"step": step, "time": now, **{name: round(value, 4) for name, value in reached.items()}}
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
 
     def started_from(self) -> dict[str, Any]:
         """For the card of what is trained: the card of the weights that it started from; empty without ``start``."""

@@ -13,9 +13,7 @@ finished weights is second stage throughout, with the batch normalisation as it 
 from __future__ import annotations
 
 import copy
-import json
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arsbench.contracts import TrainingJob, generator, load_weights, save_weights
+from arsbench.contracts import TrainingJob, generator, load_weights, save_weights, update_average
 from manipulators.psp import MIX_ALPHA, OPEN_MIX_FROM, Z_SIZE, PspModel, mix
 
 JOINT_SHARE = 0.85
@@ -39,6 +37,7 @@ DEGRADED_NOISE = 0.3
 DEGRADED_CONTRAST = 0.35
 """The most noise, on [-1, 1], and the least contrast that they are seen with."""
 CHECKPOINT_EVERY = 200
+AVERAGE_DECAY = 0.999
 
 
 def train(model: PspModel, job: TrainingJob) -> Path:
@@ -52,20 +51,20 @@ def train(model: PspModel, job: TrainingJob) -> Path:
     model.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).requires_grad_(False)
     groups: list[dict[str, Any]] = [
-        {"params": [*model.encoder.parameters(), model.latent_avg], "peak": LEARNING_RATE if job.start is None else REFINE_RATE},
+        {
+            "params": [*model.encoder.parameters(), model.latent_avg],
+            "peak": LEARNING_RATE if job.start is None else REFINE_RATE,
+        },
         {"params": list(model.decoder.parameters()), "peak": DECODER_RATE},
     ]
     optimizer = torch.optim.Adam(groups, betas=(0.5, 0.99))
-    job.folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = job.folder / "checkpoint.pt"
     first = 0
-    if checkpoint.is_file():
-        state = torch.load(checkpoint, map_location=job.device, weights_only=True)
+    state = job.resume()
+    if state is not None:
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
-    started = time.time()
     for step in range(first, job.steps):
         joint = job.start is None and step < JOINT_SHARE * job.steps
         if not joint:
@@ -83,21 +82,17 @@ def train(model: PspModel, job: TrainingJob) -> Path:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        _update_average(average, model, min(0.999, (1 + step) / (10 + step)))
-        last = step + 1 == job.steps
-        if (step + 1) % CHECKPOINT_EVERY == 0 or last:
+        update_average(average, model, step, AVERAGE_DECAY)
+        reached: dict[str, float] = {}
+        if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == job.steps:
             reached = {name: part.item() for name, part in parts.items()} | validate(average, job)
-            _save(checkpoint, model, average, optimizer, step + 1)
-            line = {
-                "step": step + 1,
-                "seconds": round(time.time() - started),
-                **{k: round(v, 4) for k, v in reached.items()},
+            state = {
+                "model": model.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
             }
-            with (job.folder / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            job.report(step + 1, reached)
-        else:
-            job.report(step + 1, {})
+            job.keep(state, step + 1, reached)
+        job.report(step + 1, reached)
     return save_weights(job.folder, "psp_open", average.state_dict(), card(job, validate(average, job)))
 
 
@@ -138,7 +133,7 @@ def _set_training(model: PspModel, job: TrainingJob) -> None:
 
 
 def _degrade(x: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
-    """What the encoder sees of ``x``, and what it is to make of it: less contrast for some, and noise to see through."""
+    """What the encoder sees of ``x`` and what it is to make of it: less contrast for some, and noise to see through."""
     n = len(x)
     some = (torch.rand(n, 1, 1, 1, generator=draws) < DEGRADED_SHARE).to(x)
     scale = 1 - some * (1 - DEGRADED_CONTRAST) * torch.rand(n, 1, 1, 1, generator=draws).to(x)
@@ -193,23 +188,3 @@ def _pad_latents(z: Tensor, step: int) -> Tensor:
     """The generator's 100 numbers, filled up to the mapping network's 512 with noise it learns to ignore."""
     filler = torch.randn(len(z), Z_SIZE - z.shape[1], generator=torch.Generator().manual_seed(step))
     return torch.cat([z, filler], dim=1)
-
-
-def _update_average(average: PspModel, model: PspModel, decay: float) -> None:
-    with torch.no_grad():
-        for mean, now in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(now, 1 - decay)
-            else:
-                mean.copy_(now)
-
-
-def _save(path: Path, model: PspModel, average: PspModel, optimizer: torch.optim.Optimizer, step: int) -> None:
-    state = {
-        "model": model.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "step": step,
-    }
-    torch.save(state, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)

@@ -7,9 +7,7 @@ that are shipped, validation, the log.
 from __future__ import annotations
 
 import copy
-import json
 import math
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +17,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arsbench.contracts import Manipulator, Pair, TrainingJob, generator, load_weights, save_weights, seeded
+from arsbench.contracts import (
+    Manipulator,
+    Pair,
+    TrainingJob,
+    generator,
+    load_weights,
+    save_weights,
+    seeded,
+    update_average,
+)
 from protectors.networks.ars import AdversarialNet, ArsNetwork, Noises
 from protectors.perturbation_module import perturbation_module
 from protectors.random_perturbation import SIX, RandomPerturbation
@@ -32,7 +39,7 @@ NOISE_WEIGHT = 10.0
 NOISE_WEIGHT_EPSILON = 0.1
 ADVERSARIAL_WEIGHT = 10.0
 """lambda_1 of equation 10."""
-ADVERSARIAL_FROM = 0.5
+ADVERSARIAL_FROM = 0.85
 """q comes in after this share of the steps, and lambda_1 grows from 0 over the rest: a q that is ahead leaves a
 protection that does not attack yet nothing to learn from."""
 TARGETED_RATE = 4e-4
@@ -221,23 +228,20 @@ def train(network: ArsNetwork, objective: Objective, job: TrainingJob, stem: str
     network.to(job.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.Adam(network.parameters(), objective.learning_rate)
-    job.folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = job.folder / "checkpoint.pt"
     first = 0
-    if checkpoint.is_file():
-        state = torch.load(checkpoint, map_location=job.device, weights_only=True)
+    state = job.resume()
+    if state is not None:
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         objective.restore(state["objective"])
         first = state["step"]
-    started = time.time()
     for step in range(first, job.steps):
         for group in optimizer.param_groups:
             group["lr"] = objective.learning_rate * _decay(step, job.steps)
         x, keys = job.faces(step * job.batch, job.batch)
         reached = objective.step(network, optimizer, x.to(job.device), keys, step)
-        _update_average(average, network, min(AVERAGE_DECAY, (1 + step) / (10 + step)))
+        update_average(average, network, step, AVERAGE_DECAY)
         if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == job.steps:
             reached |= validate(average, objective.manipulator, job)
             state = {
@@ -245,17 +249,8 @@ def train(network: ArsNetwork, objective: Objective, job: TrainingJob, stem: str
                 "average": average.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "objective": objective.state(),
-                "step": step + 1,
             }
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            checkpoint.with_suffix(".tmp").replace(checkpoint)
-            line = {
-                "step": step + 1,
-                "seconds": round(time.time() - started),
-                **{k: round(v, 4) for k, v in reached.items()},
-            }
-            with (job.folder / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
+            job.keep(state, step + 1, reached)
         job.report(step + 1, reached)
     reached = validate(average, objective.manipulator, job)
     return save_weights(job.folder, stem, average.state_dict(), card(objective, stem, job, reached))
@@ -326,12 +321,3 @@ def _decay(step: int, steps: int) -> float:
     """Constant for the first half, then a cosine down to a twentieth."""
     late = max(0.0, 2 * step / steps - 1)
     return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * late))
-
-
-def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    with torch.no_grad():
-        for mean, now in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(now, 1 - decay)
-            else:
-                mean.copy_(now)
