@@ -284,6 +284,15 @@ PLAIN_METRICS: tuple[type[Metric], ...] = (
 CLEAN_REFERENCE = "_clean_reference"
 
 
+def _feature_metrics(device: str | torch.device) -> list[FeatureMetric]:
+    return [StructuralSimilarity(), Lpips(device)]
+
+
+def all_metrics(device: str | torch.device = "cpu") -> list[Metric]:
+    """Every metric of the protocol, those with a network computing on ``device``."""
+    return [*(metric() for metric in PLAIN_METRICS), *_feature_metrics(device)]
+
+
 # --- scoring a batch ------------------------------------------------------------------------------------------------
 
 
@@ -314,7 +323,7 @@ class Scorer:
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
-        self.by_features: list[FeatureMetric] = [StructuralSimilarity(), Lpips(self.device)]
+        self.by_features = _feature_metrics(self.device)
         self.plain = [metric() for metric in PLAIN_METRICS]
 
     @torch.no_grad()

@@ -71,7 +71,7 @@ def train(
         latents=faces.training_latents,
         validation=(validation[0][VALIDATION_FIRST:], validation[1][VALIDATION_FIRST:]),
         perceptual=metrics.load_lpips(place),
-        metrics={metric.name: metric for metric in (*(m() for m in metrics.PLAIN_METRICS), metrics.Lpips(place))},
+        metrics={metric.name: metric for metric in metrics.all_metrics(place)},
         folder=out,
         steps=steps,
         batch=batch,

@@ -6,11 +6,16 @@ from collections.abc import Callable
 
 from torch import nn
 
-from manipulators.networks.psp_encoder import PspEncoder
+from manipulators.networks.psp_encoder import E4eEncoder, PspEncoder
+from manipulators.networks.simswap import SimSwapGenerator
+from manipulators.networks.styleclip_mapper import LevelsMapper
 from manipulators.networks.stylegan2 import StyleGAN2
 
 OFFICIAL: dict[str, Callable[[], nn.Module]] = {
     "psp_encoder": PspEncoder,
+    "e4e_encoder": E4eEncoder,
+    "simswap_g": SimSwapGenerator,
+    "styleclip_mapper": LevelsMapper,
     "stylegan2_64": lambda: StyleGAN2(64),
     "stylegan2_256": lambda: StyleGAN2(256),
     "stylegan2_1024": lambda: StyleGAN2(1024),

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch.nn.functional as F
-from torch import Tensor, nn, stack
+from torch import Tensor, cat, nn, stack
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from manipulators.networks.stylegan2 import EqualLinear
@@ -142,12 +142,27 @@ class PspEncoder(nn.Module):
         p1 = _upsample_add(p2, self.latlayer2(c1))
         return c3, p2, p1
 
-    def forward(self, x: Tensor) -> Tensor:
+    def rows(self, x: Tensor) -> Tensor:
+        """What the heads make of ``x``, one row each, ``[B, n_codes, style]``."""
         coarse, middle, fine = self.features(x)
         maps = (
             [coarse] * self.coarse + [middle] * (self.middle - self.coarse) + [fine] * (len(self.styles) - self.middle)
         )
         return stack([head(m) for head, m in zip(self.styles, maps, strict=True)], dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rows(x)
+
+
+class E4eEncoder(PspEncoder):
+    """The same network read the e4e way: the first head gives one w for all rows, the others each row's step from it.
+
+    Tov et al. 2021, section 4; all stages on, as after its training.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.rows(x)
+        return cat([rows[:, :1], rows[:, :1] + rows[:, 1:]], dim=1)
 
 
 def fuse_batch_norms(encoder: PspEncoder) -> None:

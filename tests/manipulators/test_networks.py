@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from manipulators.networks import OFFICIAL, official
-from manipulators.networks.psp_encoder import PspEncoder, Stage, fuse_batch_norms
+from manipulators.networks.psp_encoder import E4eEncoder, PspEncoder, Stage, fuse_batch_norms
+from manipulators.networks.simswap import ApplyStyle, InstanceNorm, SimSwapGenerator
+from manipulators.networks.styleclip_mapper import LevelsMapper
 from manipulators.networks.stylegan2 import Blur, ModulatedConv2d, PixelNorm, StyledConv, StyleGAN2, Upsample
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -120,3 +122,82 @@ def test_a_styled_layer_is_the_published_formula():
     x, code, noise = torch.randn(2, 6, 8, 8).double(), torch.randn(2, 7).double(), torch.randn(1, 1, 8, 8).double()
     h = modulated_by_weights(layer.conv, x, code) + layer.noise.weight * noise + layer.activate.bias[:, None, None]
     torch.testing.assert_close(layer(x, code, noise), F.leaky_relu(h, 0.2) * math.sqrt(2), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "count"), [("simswap_g", 55_051_779), ("styleclip_mapper", 3_151_872)])
+def test_the_official_size_has_the_official_number_of_parameters(name, count):
+    with torch.device("meta"):
+        assert sum(p.numel() for p in official(name).parameters()) == count
+
+
+def test_e4e_reads_every_row_as_a_step_from_the_first():
+    torch.manual_seed(0)
+    sizes = {"n_codes": 8, "style": 4, "stem": 4, "stages": [Stage(4, 4, 1)] * 4, "reduction": 2}
+    psp, e4e = PspEncoder(64, **sizes).eval(), E4eEncoder(64, **sizes).eval()
+    e4e.load_state_dict(psp.state_dict())
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        steps, codes = psp(x), e4e(x)
+    torch.testing.assert_close(codes[:, 0], steps[:, 0])
+    torch.testing.assert_close(codes[:, 1:] - codes[:, :1], steps[:, 1:])
+
+
+def by_hand(mapper, rows):
+    """The official arithmetic of a level: PixelNorm over the rows, four layers, biases on the last dimension."""
+    h = rows / (rows.square().mean(1, keepdim=True) + 1e-8).sqrt()
+    for layer in list(mapper.mapping)[1:]:
+        h = torch.einsum("bni,oi->bno", h, layer.weight * 0.01 / math.sqrt(rows.shape[-1])) + layer.bias * 0.01
+        h = torch.where(h > 0, h, 0.2 * h) * 2**0.5
+    return h
+
+
+def test_the_mapper_normalises_over_rows_and_adds_its_bias_to_the_last_dimension():
+    torch.manual_seed(0)
+    net = LevelsMapper(style=6, rows=(3, 5)).double()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=50.0)
+    codes = torch.randn(2, 8, 6).double()
+    levels = (net.course_mapping, net.medium_mapping, net.fine_mapping)
+    wanted = [by_hand(m, r) for m, r in zip(levels, (codes[:, :3], codes[:, 3:5], codes[:, 5:]), strict=True)]
+    torch.testing.assert_close(net(codes), torch.cat(wanted, dim=1))
+
+
+def test_a_level_without_a_mapper_stays_where_it_is():
+    net = LevelsMapper(style=6, rows=(3, 5), fine=False)
+    delta = net(torch.randn(1, 8, 6))
+    assert delta[:, 5:].eq(0).all()
+    assert delta[:, :5].ne(0).any()
+
+
+def test_instance_norm_divides_by_the_root_mean_square():
+    x = torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]])
+    torch.testing.assert_close(InstanceNorm()(x), (x - 4) / 5**0.5)
+
+
+def test_apply_style_scales_by_one_more_than_it_says():
+    layer = ApplyStyle(latent=1, channels=2)
+    with torch.no_grad():
+        layer.linear.weight.zero_()
+        layer.linear.bias.copy_(torch.tensor([1.0, 2.0, 10.0, 20.0]))
+    out = layer(torch.full((1, 2, 1, 1), 3.0), torch.zeros(1, 1))
+    assert out.flatten().tolist() == [3 * 2 + 10, 3 * 3 + 20]
+
+
+def test_a_swap_lies_in_0_to_1_and_carries_a_gradient_to_the_face():
+    torch.manual_seed(0)
+    net = SimSwapGenerator((4, 4, 6, 8), latent=5, blocks=1).eval()
+    x = torch.rand(1, 3, 16, 24, requires_grad=True)
+    y = net(x, torch.randn(1, 5) * 100)
+    y.sum().backward()
+    assert y.shape == x.shape
+    assert y.min() >= 0
+    assert y.max() <= 1
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+
+
+def test_a_swap_depends_on_the_identity():
+    torch.manual_seed(0)
+    net = SimSwapGenerator((4, 4, 6, 8), latent=5, blocks=1).eval()
+    x = torch.rand(1, 3, 16, 16)
+    assert not torch.equal(net(x, torch.zeros(1, 5)), net(x, torch.ones(1, 5)))
