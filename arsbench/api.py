@@ -27,7 +27,7 @@ from arsbench.engines import local
 from arsbench.evaluate import Bench, perturbed
 from arsbench.faces import FaceSource, FolderFaces, ShippedFaces, open_folder
 from arsbench.loading import choose_device, make_manipulator, make_perturbation, make_protector
-from arsbench.metrics import Scorer
+from arsbench.metrics import Recogniser, Scorer
 from arsbench.plan import (
     Image,
     Plan,
@@ -49,6 +49,7 @@ from arsbench.store import (
     failure_documents,
     without_failed,
 )
+from manipulators.face_networks import load_face_recogniser, recogniser_sha256
 
 IMAGES = 100
 RUNS = Path("runs")
@@ -76,6 +77,7 @@ class Settings:
     skip_bad: bool = False
     batch: int = 32
     cache: bool = True
+    identity: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def run(
     skip_bad: bool = False,
     batch: int = 32,
     cache: bool = True,
+    identity: bool = False,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Runs protectors and the controls against manipulators under perturbations.
@@ -151,6 +154,7 @@ def run(
         skip_bad: leave out pictures that cannot be read, instead of refusing the folder.
         batch: images at a time; the rows do not depend on it.
         cache: read, and with ``out`` write, the references of earlier runs.
+        identity: compute the identity columns, too, with a face recogniser; takes about twice as long.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -175,6 +179,7 @@ def run(
         skip_bad,
         batch,
         cache,
+        identity,
     )
     outcome = execute(settings, make_progress(progress))
     for sentence in [*outcome.notes, *outcome.sentences]:
@@ -287,6 +292,7 @@ class Prepared:
             perturbations={key: make_perturbation(method) for key, method in self.perturbations.items()},
             scorer=Scorer(self.manipulators[name].device),
             cache=cache,
+            recogniser=None if self.plan.identity is None else Recogniser(load_face_recogniser(self.device)),
         )
 
     def header(self) -> dict[str, Any]:
@@ -316,11 +322,15 @@ class Prepared:
         }
 
     def _weights(self) -> dict[str, str]:
-        found = {f"manipulator {name}": model.weights_sha256 for name, model in self.manipulators.items()}
+        found: dict[str, str | None] = {
+            f"manipulator {name}": model.weights_sha256 for name, model in self.manipulators.items()
+        }
         for protector, by_model in self.protectors.items():
             for name, made in by_model.items():
                 found[f"protector {protector} against {name}"] = getattr(made, "weights_sha256", None)
         found["lpips"] = protocol(self.plan.track).lpips_sha256
+        if self.plan.identity is not None:
+            found["recogniser"] = self.plan.identity
         return {name: digest for name, digest in found.items() if digest}
 
 
@@ -365,6 +375,7 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
         {m.name: manipulator_identity(m, models[m.name]) for m in manipulators},
         treatments,
         [Image(key, source.digest(index)) for index, key in enumerate(source.keys)],
+        recogniser_sha256() if settings.identity else None,
     )
     origins = {
         f"{kind}s": {method.name: method.origin for method in methods}

@@ -67,6 +67,7 @@ def commands() -> None:
 )
 @click.option("--faces", type=click.Path(path_type=Path), metavar="DIR", help="A folder of your own pictures.")
 @click.option("--skip-bad", is_flag=True, help="Leave out pictures of --faces that cannot be read.")
+@click.option("--identity", is_flag=True, help="Fill the identity columns, too; takes about twice as long.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder.  [default: runs/<key>]")
 @click.option("--no-cache", is_flag=True, help="Compute every reference anew.")
 def run(no_cache: bool, **options: Any) -> int:

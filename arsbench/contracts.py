@@ -101,6 +101,10 @@ class Manipulator(ABC):
         """The name of each image's condition, as it stands in the rows; empty strings where G takes none."""
         return [""] * len(keys)
 
+    def aim(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        """Whom the forger wants to see, ``[B, 3, H, W]``: x itself, or the source face of a swap."""
+        return x
+
 
 class Protector(ABC):
     """Makes the protected picture x_p = P(x, G, epsilon) with |x_p - x|_inf <= epsilon, in [-1, 1] units.

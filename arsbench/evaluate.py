@@ -26,7 +26,7 @@ from torch import Tensor
 
 from arsbench.contracts import ArsbenchError, Manipulator, Pair, Perturbation, Protector, draw, seeded
 from arsbench.delivery import audit, deliver
-from arsbench.metrics import Reference, Scorer
+from arsbench.metrics import Recogniser, Reference, Scorer
 from arsbench.plan import Image, Plan, Treatment
 from arsbench.references import ReferenceCache
 from arsbench.registry import describe
@@ -41,7 +41,7 @@ Todo = Mapping[str, Collection[Treatment]]
 """Protector -> the treatments that still lack their rows."""
 
 _NAN_FOR_CEILING = ("amplification", "amplification_clean_reference")
-_MAY_LACK = ("lpips", "lpips_clean_reference", "protected_lpips")
+_MAY_LACK = ("lpips", "lpips_clean_reference", "protected_lpips", *Recogniser.columns)
 _IMPERCEPTIBILITY = tuple(column.name for column in FURTHER if column.name.startswith("protected_"))
 
 
@@ -57,6 +57,7 @@ class Bench:
         perturbations: by name.
         scorer: the metrics.
         cache: of references.
+        recogniser: for the identity columns; without one they are NaN.
     """
 
     plan: Plan
@@ -66,6 +67,7 @@ class Bench:
     perturbations: Mapping[str, Perturbation]
     scorer: Scorer
     cache: ReferenceCache
+    recogniser: Recogniser | None = None
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,13 @@ class Protected:
 
 @dataclass(frozen=True)
 class Source:
-    """What all protectors share of a batch: x, y = G(x), its features, and the conditions' names."""
+    """What all protectors share of a batch: x, y = G(x), its features, the conditions' names, the aim's descriptors."""
 
     x: Tensor
     y_clean: Tensor
     clean: Reference
     conditions: Sequence[str]
+    aim: Tensor | None
 
 
 @dataclass
@@ -124,7 +127,8 @@ def evaluate(bench: Bench, batch: Batch, todo: Todo, advance: Callable[[int], No
     with _attempt(result, f"manipulator '{name}'", (None, name, None, None)):
         x = deliver(batch.faces.to(bench.manipulator.device))
         y_clean = reference(bench, batch, Treatment(), x)
-        source = Source(x, y_clean, bench.scorer.reference(y_clean), bench.manipulator.conditions(batch.keys))
+        conditions = bench.manipulator.conditions(batch.keys)
+        source = Source(x, y_clean, bench.scorer.reference(y_clean), conditions, identify(bench, batch, x))
         protected = {}
         for protector in todo:
             with _attempt(result, f"protector '{protector}'", (protector, name, None, None)):
@@ -160,6 +164,8 @@ def _treat(
                 y_p = manipulate(bench, px_p, keys)
             pair = Pair(y=y, y_p=y_p, x=x, x_p=made.faces, y_clean=source.y_clean, px=px, px_p=px_p)
             scores = bench.scorer.score(pair, scored, source.clean)
+            if bench.recogniser is not None and source.aim is not None:
+                scores |= bench.recogniser.compare(bench.recogniser.describe(y_p), source.aim)
             _add_rows(result.columns, bench, batch, protector, treatment, source.conditions, scores, made)
         advance(len(batch.images))
 
@@ -234,6 +240,13 @@ def reference(bench: Bench, batch: Batch, treatment: Treatment, px: Tensor) -> T
     return y.to(px.device)
 
 
+def identify(bench: Bench, batch: Batch, x: Tensor) -> Tensor | None:
+    """The descriptors of whom the forger aims at ``[B, D]``; ``None`` where the run asks for no identity columns."""
+    if bench.recogniser is None:
+        return None
+    return bench.recogniser.describe(bench.manipulator.aim(x, batch.keys).to(x.device))
+
+
 # --- rows -----------------------------------------------------------------------------------------------------------
 
 
@@ -263,7 +276,7 @@ def _add_rows(
     values.update({name: list(column) for name, column in protected.columns.items()})
     if ceiling:
         values.update({name: [math.nan] * n for name in _NAN_FOR_CEILING})
-    for name in _MAY_LACK:  # pictures that are too small for LPIPS
+    for name in _MAY_LACK:  # pictures that are too small for LPIPS, a run without identity columns
         values.setdefault(name, [math.nan] * n)
     whole = [values[name] for name in columns]  # a column that lacks must fail before any is longer than the others
     for column, more in zip(columns.values(), whole, strict=True):

@@ -309,6 +309,31 @@ class Reference:
     features: dict[str, Features]
 
 
+class Recogniser:
+    """Whether the forger got the person: y_p's face descriptor beside that of the face the forger aims at.
+
+    Args:
+        network: faces ``[B, 3, H, W]`` in [-1, 1] -> descriptors ``[B, D]``.
+    """
+
+    columns = ("identity_cosine", "identity_distance")
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    @torch.no_grad()
+    def describe(self, faces: Tensor) -> Tensor:
+        """Descriptors, float64 ``[B, D]``."""
+        described: Tensor = self.network(faces)
+        return described.double()
+
+    def compare(self, output: Tensor, aim: Tensor) -> dict[str, Tensor]:
+        """Cosine and Euclidean distance of descriptors ``[B, D]``, float32 ``[B]`` each."""
+        cosine = nn.functional.cosine_similarity(output, aim, dim=1)
+        distance = (output - aim).norm(dim=1)
+        return dict(zip(self.columns, (cosine.float(), distance.float()), strict=True))
+
+
 class Scorer:
     """Computes every metric of the protocol for batches; holds the LPIPS network.
 

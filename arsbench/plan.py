@@ -92,6 +92,7 @@ class Plan:
         images: in the order of the faces' source.
         cells: by protector, manipulator, treatment.
         references: manipulator -> its part of the key of a cached reference.
+        identity: SHA-256 of the recogniser's weights where the rows have identity columns, else ``None``.
     """
 
     protocol_hash: str
@@ -105,6 +106,7 @@ class Plan:
     images: tuple[Image, ...]
     cells: tuple[Cell, ...]
     references: Mapping[str, str]
+    identity: str | None = None
 
     @cached_property
     def key(self) -> str:
@@ -181,6 +183,7 @@ def make_plan(
     manipulators: Mapping[str, list[Any]],
     treatments: Sequence[Treatment],
     images: Sequence[Image],
+    identity: str | None = None,
 ) -> Plan:
     """The plan of a run.
 
@@ -194,6 +197,7 @@ def make_plan(
         manipulators: manipulator -> its identity.
         treatments: see :func:`treatments_of`.
         images: keys must differ.
+        identity: see :class:`Plan`.
 
     Raises:
         ArsbenchError: epsilon is no positive number, there are no images, or two share a key.
@@ -204,6 +208,8 @@ def make_plan(
     if len({image.key for image in images}) < len(images):
         raise ArsbenchError("two images share a key; every picture of a run needs a key of its own")
     common = {"protocol": protocol_hash, "track": track}
+    # A run without identity columns keeps the key it had before there were any.
+    with_identity = {} if identity is None else {"identity": identity}
     cells = tuple(
         Cell(
             protector,
@@ -216,6 +222,7 @@ def make_plan(
                 treatment=treatment.identity,
                 epsilon=float(epsilon),
                 seed=seed,
+                **with_identity,
             ),
         )
         for protector, manipulator, treatment in itertools.product(protectors, manipulators, treatments)
@@ -233,6 +240,7 @@ def make_plan(
         tuple(images),
         cells,
         references,
+        identity,
     )
 
 

@@ -55,6 +55,13 @@ FURTHER = (
     Column("protected_lpips", "float64", "lpips of x_p against x", "lower"),
     Column("protected_linf", "float64", "largest change of a value, delivered, [-1, 1] units", "lower"),
     Column("protected_l2", "float64", "Euclidean norm of the change, [-1, 1] units", "lower"),
+    Column(
+        "identity_cosine",
+        "float64",
+        "cosine of y_p's face descriptor and the aimed-at face's; NaN unless asked",
+        "lower",
+    ),
+    Column("identity_distance", "float64", "Euclidean distance of the two descriptors; NaN unless asked", "higher"),
     Column("seconds", "float64", "seconds per image of protecting", "lower"),
 )
 

@@ -372,6 +372,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "track": plan.track,
         "epsilon": plan.epsilon,
         "seed": plan.seed,
+        "identity": plan.identity,
         "device": plan.device,
         "protectors": list(plan.protectors),
         "manipulators": list(plan.manipulators),
@@ -385,7 +386,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 def difference(old: Mapping[str, Any], plan: Plan) -> str:
     """In words, the first thing in which a plan on disk is not ``plan``."""
     new = plan_document(plan)
-    for name in ("track", "epsilon", "seed", "device", "protectors", "manipulators", "protocol_hash"):
+    for name in ("track", "epsilon", "seed", "identity", "device", "protectors", "manipulators", "protocol_hash"):
         if old.get(name) != new[name]:
             said = [", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in (old.get(name), new[name])]
             return f"{name.replace('_', ' ')}: {said[0]} there, {said[1]} here"

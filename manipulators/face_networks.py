@@ -35,6 +35,15 @@ def load_face_recogniser(device: str | torch.device = "cpu") -> FaceRecogniser:
     return _load(FaceRecogniser(), "face_recogniser", device)
 
 
+def recogniser_sha256() -> str:
+    """The SHA-256 of the recogniser's weights.
+
+    Raises:
+        ArsbenchError: they are missing or damaged.
+    """
+    return load_weights(WEIGHTS, "face_recogniser")[1]
+
+
 @functools.lru_cache(maxsize=4)
 def load_face_expression(device: str | torch.device = "cpu") -> FaceExpression:
     """The network of seven expressions."""

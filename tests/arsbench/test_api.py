@@ -14,6 +14,7 @@ from arsbench import store
 from arsbench.contracts import ArsbenchError
 from arsbench.delivery import deliver
 from arsbench.rows import COLUMNS
+from manipulators.face_networks import load_face_recogniser
 
 X, KEYS = arsbench.load_faces(n=3)
 
@@ -47,6 +48,21 @@ def test_run_returns_one_row_per_image_and_cell(stored):
 
 def test_controls_are_in_every_run(stored):
     assert list(dict.fromkeys(stored[0].protector)) == ["push", "none", "noise", "brighten", "shade", "white"]
+
+
+def test_identity_columns_say_how_far_the_output_is_from_the_face():
+    rows = arsbench.run("none", "psp-recon", "none", images=2, identity=True)
+    x, keys = arsbench.load_faces(n=2)
+    with torch.no_grad():
+        y = arsbench.load_manipulator("psp-recon").manipulate(x, keys).clamp(-1, 1)
+        wanted = (load_face_recogniser()(y) - load_face_recogniser()(x)).norm(dim=1)
+    assert rows[rows.protector == "none"].identity_distance.tolist() == pytest.approx(wanted.tolist(), rel=1e-3)
+
+
+def test_a_run_without_identity_columns_is_not_continued_with_them(tmp_path):
+    arsbench.run("none", "psp-recon", "none", images=1, out=tmp_path / "run")
+    with pytest.raises(ArsbenchError, match="identity"):
+        arsbench.run("none", "psp-recon", "none", images=1, out=tmp_path / "run", identity=True)
 
 
 def test_run_returns_what_it_stores(stored):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -11,7 +12,7 @@ from arsbench.delivery import deliver
 from arsbench.evaluate import Batch, Bench, evaluate, perturbed, protect
 from arsbench.faces import load_faces
 from arsbench.loading import make_manipulator, make_perturbation, make_protector
-from arsbench.metrics import Scorer
+from arsbench.metrics import Recogniser, Scorer
 from arsbench.plan import Image, Treatment, make_plan
 from arsbench.references import ReferenceCache
 from arsbench.rows import COLUMNS
@@ -184,3 +185,30 @@ def test_perturbed_refuses_what_is_no_picture(bench):
 
     with pytest.raises(ArsbenchError, match="perturbation 'squeezed' returned shape"):
         perturbed(Squeezed(), 1.0, X, KEYS)
+
+
+class Brightness(torch.nn.Module):
+    """A recogniser whose descriptor is the mean colour."""
+
+    def forward(self, x):
+        return x.mean((2, 3))
+
+
+def test_identity_is_nan_unless_a_recogniser_is_given(bench):
+    result = rows(bench("none"))
+    assert all(math.isnan(value) for value in result.columns["identity_distance"])
+
+
+def test_identity_compares_the_output_with_whom_the_forger_aims_at(bench):
+    made = dataclasses.replace(bench("none"), recogniser=Recogniser(Brightness()))
+    made.manipulator.aim = lambda x, keys: torch.ones_like(x)
+    y = made.manipulator.manipulate(X, KEYS).clamp(-1, 1).mean((2, 3)).double()
+    result = rows(made)
+    distance = torch.tensor(column(result, "identity_distance", protector="none", level=0)).double()
+    cosine = torch.tensor(column(result, "identity_cosine", protector="none", level=0)).double()
+    torch.testing.assert_close(distance, (y - 1).square().sum(1).sqrt(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(cosine, y.sum(1) / y.square().sum(1).sqrt() / 3**0.5, rtol=1e-5, atol=1e-6)
+
+
+def test_the_forger_aims_at_the_face_itself_unless_the_manipulator_says_otherwise(bench):
+    assert torch.equal(bench("none").manipulator.aim(X, KEYS), X)
