@@ -34,6 +34,8 @@ Columns = dict[str, list[Any]]
 """Rows, column by column."""
 
 _ARROW = {"str": pa.string(), "int64": pa.int64(), "float64": pa.float64()}
+_LATER = ("identity_cosine", "identity_distance")
+"""Columns that came after the first release: a run without them can still be read."""
 SCHEMA = pa.schema([(column.name, _ARROW[column.dtype]) for column in COLUMNS])
 
 
@@ -299,8 +301,18 @@ def _read_part(path: Path, columns: list[str] | None = None) -> pa.Table | None:
         table = pq.read_table(path, columns=columns, partitioning=None)
     except (OSError, ValueError, pa.ArrowException):
         return None
+    if columns is None:
+        table = _with_later_columns(table)
     wanted = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
     return table if table.schema.remove_metadata().equals(wanted) else None
+
+
+def _with_later_columns(table: pa.Table) -> pa.Table:
+    """``table`` with NaN in the measurements that there were not when it was written."""
+    for at, field in enumerate(SCHEMA):
+        if field.name in _LATER and field.name not in table.column_names:
+            table = table.add_column(at, field, pa.array(np.full(len(table), np.nan)))
+    return table
 
 
 def _whole_parts(folder: Path) -> list[pa.Table]:

@@ -210,3 +210,13 @@ def test_status_counts_cells(whole):
 def test_the_manifest_is_json_with_the_plan(whole):
     manifest = json.loads((whole / "manifest.json").read_text())
     assert manifest["plan"]["images"] == {"c": "cc", "a": "aa", "b": "bb"}
+
+
+def test_a_run_from_before_the_identity_columns_can_be_read(whole):
+    for path in parts(whole):
+        table = pq.read_table(path, partitioning=None)
+        pq.write_table(table.drop_columns(["identity_cosine", "identity_distance"]), path)
+    rows = store.read_rows(whole)
+    assert len(rows) == len(EVERYTHING)
+    assert list(rows.columns) == [c.name for c in COLUMNS]
+    assert rows.identity_distance.isna().all()
