@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from torch import nn
 
+from manipulators.networks.arcface import ArcFace
 from manipulators.networks.psp_encoder import E4eEncoder, PspEncoder
 from manipulators.networks.simswap import SimSwapGenerator
 from manipulators.networks.styleclip_mapper import LevelsMapper
 from manipulators.networks.stylegan2 import StyleGAN2
 
 OFFICIAL: dict[str, Callable[[], nn.Module]] = {
+    "arcface": ArcFace,
     "psp_encoder": PspEncoder,
     "e4e_encoder": E4eEncoder,
     "simswap_g": SimSwapGenerator,

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from manipulators.networks import OFFICIAL, official
+from manipulators.networks.arcface import ArcFace, IRBlock
 from manipulators.networks.psp_encoder import E4eEncoder, PspEncoder, Stage, fuse_batch_norms
 from manipulators.networks.simswap import ApplyStyle, InstanceNorm, SimSwapGenerator
 from manipulators.networks.styleclip_mapper import LevelsMapper
@@ -124,7 +125,9 @@ def test_a_styled_layer_is_the_published_formula():
     torch.testing.assert_close(layer(x, code, noise), F.leaky_relu(h, 0.2) * math.sqrt(2), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(("name", "count"), [("simswap_g", 55_051_779), ("styleclip_mapper", 3_151_872)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("simswap_g", 55_051_779), ("styleclip_mapper", 3_151_872), ("arcface", 52_193_215)]
+)
 def test_the_official_size_has_the_official_number_of_parameters(name, count):
     with torch.device("meta"):
         assert sum(p.numel() for p in official(name).parameters()) == count
@@ -201,3 +204,23 @@ def test_a_swap_depends_on_the_identity():
     net = SimSwapGenerator((4, 4, 6, 8), latent=5, blocks=1).eval()
     x = torch.rand(1, 3, 16, 16)
     assert not torch.equal(net(x, torch.zeros(1, 5)), net(x, torch.ones(1, 5)))
+
+
+def test_arcface_uses_one_activation_twice_and_adds_what_went_in():
+    torch.manual_seed(0)
+    block = IRBlock(16, 16, 1).eval()
+    with torch.no_grad():
+        block.conv2.weight.zero_()
+        block.prelu.weight.fill_(0.5)
+        x = torch.randn(1, 16, 4, 4)
+        torch.testing.assert_close(block(x), torch.where(x > 0, x, 0.5 * x))
+
+
+def test_arcface_gives_an_identity_of_512_numbers_and_a_gradient():
+    net = ArcFace(blocks=(1, 1, 1, 1)).eval()
+    x = torch.randn(2, 3, 112, 112, requires_grad=True)
+    identities = net(x)
+    identities.sum().backward()
+    assert identities.shape == (2, 512)
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
