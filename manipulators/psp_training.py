@@ -7,13 +7,16 @@ the face in another's colours from mixed codes, so that mixing takes colours and
 
 In the second stage the encoder sees some of the faces with lower contrast and random noise, which it has to see
 through: a manipulator that random noise disturbs would make a poor judge of protections. Training that starts from
-finished weights is second stage throughout, with the batch normalisation as it is.
+finished weights is second stage throughout, with the batch normalisation as it is, and its result lies between the
+weights it started from and those it reached (Wortsman et al. 2022): what the stretch teaches without most of what it
+costs, here how easily the model is attacked.
 """
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,8 @@ DECODER_RATE = 8e-3
 SIDE_BATCH = 4
 REFINE_RATE = 4e-4
 """For the encoder, when training starts from finished weights."""
+REFINED_SHARE = 0.3
+"""How far the result lies from the start towards what was reached, when training starts from finished weights."""
 DEGRADED_SHARE = 0.5
 """Share of the second stage's faces that are seen with less contrast and with noise."""
 DEGRADED_NOISE = 0.3
@@ -93,7 +98,17 @@ def train(model: PspModel, job: TrainingJob) -> Path:
             }
             job.keep(state, step + 1, reached)
         job.report(step + 1, reached)
+    if job.start is not None:
+        interpolate(average, load_weights(*job.start)[0])
     return save_weights(job.folder, "psp_open", average.state_dict(), card(job, validate(average, job)))
+
+
+def interpolate(reached: PspModel, start: Mapping[str, Tensor]) -> None:
+    """Puts REFINED_SHARE of the way from ``start`` to ``reached`` in the place of the latter."""
+    with torch.no_grad():
+        for name, value in reached.state_dict().items():
+            if value.is_floating_point():
+                value.copy_(torch.lerp(start[name].to(value), value, REFINED_SHARE))
 
 
 def card(job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
@@ -101,7 +116,7 @@ def card(job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
     started = "" if job.start is None else f" --start {job.start[1]}.safetensors"
     recipe = f"Adam {LEARNING_RATE} (decoder {DECODER_RATE}) with cosine decay, decoder frozen after {JOINT_SHARE:.0%}"
     if job.start is not None:
-        recipe = f"Adam {REFINE_RATE} with cosine decay, decoder frozen"
+        recipe = f"Adam {REFINE_RATE} with cosine decay, decoder frozen; {REFINED_SHARE:.0%} of the way from the start"
     return {
         "what": "pSp at 64 pixels: IR-SE encoder, StyleGAN2 decoder with mapping network, average code",
         "data": f"synthetic faces of the shipped generator, {job.steps * job.batch} in all",

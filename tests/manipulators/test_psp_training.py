@@ -9,7 +9,7 @@ import torch
 
 from arsbench.contracts import TrainingJob, save_weights, seeded
 from manipulators.psp import open_model
-from manipulators.psp_training import DEGRADED_CONTRAST, DEGRADED_NOISE, _degrade, train
+from manipulators.psp_training import DEGRADED_CONTRAST, DEGRADED_NOISE, REFINED_SHARE, _degrade, interpolate, train
 
 
 class NoDistance(torch.nn.Module):
@@ -55,6 +55,15 @@ def test_training_from_finished_weights_leaves_the_decoder_as_it_is(job):
 def test_the_card_names_what_it_started_from(job):
     path = train(open_model(), job)
     assert json.loads(path.with_suffix(".json").read_text())["started_from"]["what"] == "a start"
+
+
+def test_the_result_lies_between_the_start_and_what_was_reached():
+    start, reached = fresh().state_dict(), fresh()
+    with torch.no_grad():
+        reached.latent_avg += 1
+    interpolate(reached, start)
+    assert torch.allclose(reached.latent_avg, torch.full_like(reached.latent_avg, REFINED_SHARE))
+    torch.testing.assert_close(reached.encoder.latlayer1.weight, start["encoder.latlayer1.weight"])
 
 
 def test_the_encoder_sees_noise_that_it_is_not_asked_to_draw():
