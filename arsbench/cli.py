@@ -226,14 +226,28 @@ def list_(kind: str, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(entries, indent=1))
         return DONE
-    width = max((len(entry["name"]) for entry in entries), default=0)
-    for entry in entries:
-        click.echo(f"{entry['name']:<{width}}  {entry['summary']}")
+    columns = [
+        [entry["name"], *(_details(entry) if kind == "manipulators" else []), entry["summary"]] for entry in entries
+    ]
+    widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
+    for line in columns:
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
     return DONE
+
+
+def _details(entry: dict[str, Any]) -> list[str]:
+    """Of a manipulator: track, size, weights, licence, and whether it is ready."""
+    if not entry["usable"]:
+        return ["-", "-", "-", "-", "not ready"]
+    hashes = " ".join(weights["sha256"][:8] for weights in entry["weights"])
+    licences = ", ".join(dict.fromkeys(weights["licence"].split(";")[0] for weights in entry["weights"]))
+    size = f"{entry['size']} x {entry['size']}"
+    return [entry["track"], size, hashes or "-", licences or "-", "ready" if entry["ready"] else "not ready"]
 
 
 def _entries(kind: str) -> list[dict[str, Any]]:
     from arsbench import registry
+    from arsbench.cards import read_card
     from arsbench.contracts import ArsbenchError
     from arsbench.protocol import TRACKS, groups
 
@@ -251,7 +265,15 @@ def _entries(kind: str) -> list[dict[str, Any]]:
         if kind == "perturbations":
             entry["levels"] = method.cls.levels
         if kind == "manipulators":
-            entry["track"] = method.cls.track
+            cards = [read_card(path.with_suffix(".json")) for path in method.cls.weights]
+            entry |= {
+                "track": method.cls.track,
+                "size": TRACKS.get(method.cls.track),
+                "weights": [
+                    {"file": c.name, "sha256": c.sha256, "licence": c.licence, "found": c.found} for c in cards
+                ],
+                "ready": all(card.well for card in cards),
+            }
         entries.append(entry)
     return entries
 

@@ -78,6 +78,8 @@ class Manipulator(ABC):
 
     name: ClassVar[str]
     track: ClassVar[str] = "open"
+    weights: ClassVar[tuple[Path, ...]] = ()
+    """The weights files it loads, each with its card beside it; for ``arsbench list``."""
     weights_sha256: str | None = None
     """Hash of the weights in use, for the cache of references and the manifest; ``None`` where there are none."""
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import platform
 from collections.abc import Iterator
@@ -12,6 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from arsbench.cards import read_card
 from arsbench.references import default_folder
 
 WEIGHT_FOLDERS = (("arsbench", "shipped"), ("manipulators", "weights"), ("protectors", "weights"))
@@ -57,22 +56,9 @@ def _torchvision() -> Check:
 
 def _shipped() -> Iterator[Check]:
     for package, folder in WEIGHT_FOLDERS:
-        for card in sorted(Path(str(files(package) / folder)).glob("*.json")):
-            found, well = _against_card(card)
-            yield Check(card.stem, found, well)
-
-
-def _against_card(card: Path) -> tuple[str, bool]:
-    data = next((path for suffix in (".safetensors", ".npz") if (path := card.with_suffix(suffix)).is_file()), None)
-    if data is None:
-        return "the file of this card is missing; install arsbench again", False
-    try:
-        expected = json.loads(card.read_text())["sha256"]
-    except (OSError, ValueError, KeyError):
-        return "its card cannot be read; install arsbench again", False
-    if hashlib.sha256(data.read_bytes()).hexdigest() != expected:
-        return "damaged: its SHA-256 differs from its card; install arsbench again", False
-    return f"{data.stat().st_size / 1e6:.1f} MB, SHA-256 as on its card", True
+        for path in sorted(Path(str(files(package) / folder)).glob("*.json")):
+            card = read_card(path)
+            yield Check(card.name, card.found, card.well)
 
 
 def _device() -> Check:

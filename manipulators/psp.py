@@ -66,6 +66,7 @@ class Psp(Manipulator):
     """What recon and mix share: the shipped model, frozen, in eval mode."""
 
     track: ClassVar[str] = "open"
+    weights: ClassVar[tuple[Path, ...]] = (WEIGHTS / "psp_open.safetensors",)
 
     def __init__(
         self,

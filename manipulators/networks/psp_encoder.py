@@ -142,16 +142,16 @@ class PspEncoder(nn.Module):
         p1 = _upsample_add(p2, self.latlayer2(c1))
         return c3, p2, p1
 
-    def rows(self, x: Tensor) -> Tensor:
-        """What the heads make of ``x``, one row each, ``[B, n_codes, style]``."""
-        coarse, middle, fine = self.features(x)
+    def read(self, features: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """What the heads make of the pyramid, one row each, ``[B, n_codes, style]``."""
+        coarse, middle, fine = features
         maps = (
             [coarse] * self.coarse + [middle] * (self.middle - self.coarse) + [fine] * (len(self.styles) - self.middle)
         )
         return stack([head(m) for head, m in zip(self.styles, maps, strict=True)], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.rows(x)
+        return self.read(self.features(x))
 
 
 class E4eEncoder(PspEncoder):
@@ -160,8 +160,9 @@ class E4eEncoder(PspEncoder):
     Tov et al. 2021, section 4; all stages on, as after its training.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        rows = self.rows(x)
+    def read(self, features: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """w in the first row, w + step in the others."""
+        rows = super().read(features)
         return cat([rows[:, :1], rows[:, :1] + rows[:, 1:]], dim=1)
 
 

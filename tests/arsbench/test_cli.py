@@ -9,6 +9,7 @@ import time
 import pytest
 
 from arsbench.cli import commands, execute_command
+from manipulators.psp import PspRecon
 
 
 @pytest.fixture
@@ -151,6 +152,23 @@ def test_list(cli, kind):
     code, out, _ = cli("list", kind)
     assert code == 0
     assert len(out.splitlines()) >= 2
+
+
+def test_list_manipulators_says_which_weights_under_which_licence_and_whether_ready(cli):
+    entries = {entry["name"]: entry for entry in json.loads(cli("list", "manipulators", "--json")[1])}
+    recon = entries["psp-recon"]
+    card = json.loads(PspRecon.weights[0].with_suffix(".json").read_text())
+    assert (recon["track"], recon["size"], recon["ready"]) == ("open", 64, True)
+    assert [(w["sha256"], w["licence"]) for w in recon["weights"]] == [(card["sha256"], "MIT")]
+    (line,) = (line for line in cli("list", "manipulators")[1].splitlines() if line.startswith("psp-recon "))
+    assert f"open  64 x 64  {card['sha256'][:8]}" in line
+
+
+def test_a_manipulator_without_its_weights_is_listed_as_not_ready(cli, monkeypatch, tmp_path):
+    monkeypatch.setattr(PspRecon, "weights", (tmp_path / "psp_open.safetensors",))
+    (entry,) = (e for e in json.loads(cli("list", "manipulators", "--json")[1]) if e["name"] == "psp-recon")
+    assert entry["ready"] is False
+    assert "  not ready  " in cli("list", "manipulators")[1]
 
 
 def test_doctor_fits_one_screen(cli):
