@@ -18,14 +18,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from arsbench import faces as face_sources
 from arsbench import metrics, registry
 from arsbench.contracts import ArsbenchError, Manipulator, Protector
 from arsbench.controls import Verdict, verdict
+from arsbench.datasets import faces_of
 from arsbench.delivery import deliver
 from arsbench.engines import local
 from arsbench.evaluate import Bench, perturbed
-from arsbench.faces import FaceSource, FolderFaces, ShippedFaces, open_folder
+from arsbench.faces import FaceSource, FolderFaces, open_folder
 from arsbench.loading import choose_device, make_manipulator, make_perturbation, make_protector
 from arsbench.metrics import Recogniser, Scorer
 from arsbench.plan import (
@@ -52,6 +52,7 @@ from arsbench.store import (
 from manipulators.face_networks import load_face_recogniser, recogniser_sha256
 
 IMAGES = 100
+WEIGHTS = ("own", "random")
 RUNS = Path("runs")
 """Runs without a folder of their own lie here, by content key."""
 
@@ -78,6 +79,7 @@ class Settings:
     batch: int = 32
     cache: bool = True
     identity: bool = False
+    weights: str = "own"
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def run(
     batch: int = 32,
     cache: bool = True,
     identity: bool = False,
+    weights: str = "own",
     progress: bool = False,
 ) -> pd.DataFrame:
     """Runs protectors and the controls against manipulators under perturbations.
@@ -155,6 +158,8 @@ def run(
         batch: images at a time; the rows do not depend on it.
         cache: read, and with ``out`` write, the references of earlier runs.
         identity: compute the identity columns, too, with a face recogniser; takes about twice as long.
+        weights: ``own``, or ``random`` to measure the speed of the paper track's models without their checkpoints; rows
+            say so, and no table takes them.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -180,6 +185,7 @@ def run(
         batch,
         cache,
         identity,
+        weights,
     )
     outcome = execute(settings, make_progress(progress))
     for sentence in [*outcome.notes, *outcome.sentences]:
@@ -254,7 +260,7 @@ def _outcome(plan: Plan, rows: pd.DataFrame, failures: list[Failure]) -> Outcome
 
 
 def _write_reports(folder: Path, outcome: Outcome) -> list[Path]:
-    if outcome.rows.empty:
+    if outcome.rows.empty or (outcome.rows["weights"] == "random").any():
         return []
     from arsbench import reports
 
@@ -346,6 +352,8 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
     _check_number("batch", settings.batch, 1)
     if settings.images is not None:
         _check_number("images", settings.images, 1)
+    if settings.weights not in WEIGHTS:
+        raise registry.unknown("weights", str(settings.weights), WEIGHTS)
     device = choose_device(settings.device)
     definitions = protocol(settings.track)
     treatments = treatments_of(
@@ -358,7 +366,10 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
     if check_folder:
         _check_place(settings.out)
     source = _faces(settings)
-    models = {method.name: make_manipulator(method, settings.track, device) for method in manipulators}
+    random = settings.weights == "random"
+    models = {
+        method.name: make_manipulator(method, settings.track, device, random_weights=random) for method in manipulators
+    }
     against = {
         method.name: {
             name: make_protector(method, model, settings.epsilon, settings.seed) for name, model in models.items()
@@ -396,7 +407,8 @@ def _as_list(given: Names) -> list[str | type]:
 
 def _faces(settings: Settings) -> FaceSource:
     if settings.faces is None:
-        return ShippedFaces(settings.track, "test", IMAGES if settings.images is None else settings.images)
+        n = IMAGES if settings.images is None else settings.images
+        return faces_of(settings.track, "test", n, stand_in=settings.weights == "random")
     return open_folder(settings.faces, TRACKS[settings.track], settings.skip_bad, settings.images)
 
 
@@ -448,7 +460,7 @@ def load_faces(track: str = "open", split: str = "test", n: int = 100) -> tuple[
     """The first ``n`` faces of a split.
 
     Args:
-        track: ``open``.
+        track: ``open``, or ``paper`` where the user's faces were added.
         split: ``train``, ``val`` or ``test``.
         n: how many.
 
@@ -460,7 +472,8 @@ def load_faces(track: str = "open", split: str = "test", n: int = 100) -> tuple[
     """
     check_track(track)
     _check_number("n", n, 1)
-    return face_sources.load_faces(track, split, n)
+    source = faces_of(track, split, n)
+    return source.batch(range(n)), source.keys
 
 
 def load_manipulator(

@@ -18,6 +18,9 @@ import click
 if TYPE_CHECKING:
     import pandas as pd
 
+    from arsbench.contracts import Manipulator
+    from arsbench.datasets import Dataset
+
 DONE, FINDING, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 KINDS = ("protectors", "perturbations", "manipulators", "tracks")
 
@@ -68,6 +71,7 @@ def commands() -> None:
 @click.option("--faces", type=click.Path(path_type=Path), metavar="DIR", help="A folder of your own pictures.")
 @click.option("--skip-bad", is_flag=True, help="Leave out pictures of --faces that cannot be read.")
 @click.option("--identity", is_flag=True, help="Fill the identity columns, too; takes about twice as long.")
+@click.option("--weights", default="own", show_default=True, help="own, or random: speed of the paper track's models.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder.  [default: runs/<key>]")
 @click.option("--no-cache", is_flag=True, help="Compute every reference anew.")
 def run(no_cache: bool, **options: Any) -> int:
@@ -84,7 +88,9 @@ def run(no_cache: bool, **options: Any) -> int:
 
     keep_freed_memory()
     outcome = execute(Settings(**options, cache=not no_cache), make_progress(True), keep=True)
-    if not outcome.rows.empty:
+    if options["weights"] == "random":
+        click.echo("random weights: the rows serve to measure speed; no table or figure takes them")
+    elif not outcome.rows.empty:
         _show_leaderboard(outcome.rows, bool(outcome.failures), void_sentence(outcome.void))
     for path in outcome.reports:
         if path.suffix == ".png":
@@ -242,12 +248,12 @@ def _details(entry: dict[str, Any]) -> list[str]:
     hashes = " ".join(weights["sha256"][:8] for weights in entry["weights"])
     licences = ", ".join(dict.fromkeys(weights["licence"].split(";")[0] for weights in entry["weights"]))
     size = f"{entry['size']} x {entry['size']}"
-    return [entry["track"], size, hashes or "-", licences or "-", "ready" if entry["ready"] else "not ready"]
+    lacks = f"needs {', '.join(entry['missing'])}" if entry["missing"] else "not ready"
+    return [entry["track"], size, hashes or "-", licences or "-", "ready" if entry["ready"] else lacks]
 
 
 def _entries(kind: str) -> list[dict[str, Any]]:
     from arsbench import registry
-    from arsbench.cards import read_card
     from arsbench.contracts import ArsbenchError
     from arsbench.protocol import TRACKS, groups
 
@@ -261,21 +267,44 @@ def _entries(kind: str) -> list[dict[str, Any]]:
         except ArsbenchError as error:
             entries.append({"name": name, "summary": str(error), "usable": False})
             continue
+        if kind == "manipulators":
+            entries += [_manipulator(cls, method.origin) for t in TRACKS if (cls := method.cls.on(t)) is not None]
+            continue
         entry = {"name": name, "summary": registry.summary(method.cls), "origin": method.origin, "usable": True}
         if kind == "perturbations":
             entry["levels"] = method.cls.levels
-        if kind == "manipulators":
-            cards = [read_card(path.with_suffix(".json")) for path in method.cls.weights]
-            entry |= {
-                "track": method.cls.track,
-                "size": TRACKS.get(method.cls.track),
-                "weights": [
-                    {"file": c.name, "sha256": c.sha256, "licence": c.licence, "found": c.found} for c in cards
-                ],
-                "ready": all(card.well for card in cards),
-            }
         entries.append(entry)
     return entries
+
+
+def _manipulator(cls: type[Manipulator], origin: str) -> dict[str, Any]:
+    from fnmatch import fnmatch
+
+    from arsbench import registry
+    from arsbench.cards import read_card
+    from arsbench.protocol import TRACKS
+    from manipulators.checkpoints import kept
+
+    cards = [read_card(path.with_suffix(".json")) for path in cls.weights_files]
+    weights = [{"file": c.name, "sha256": c.sha256, "licence": c.licence, "found": c.found} for c in cards]
+    own = kept() if cls.checkpoints else []
+    missing = [wanted for wanted in cls.checkpoints if not any(fnmatch(c.name, wanted) for c in own)]
+    weights += [
+        {"file": c.name, "sha256": c.card.get("sha256", ""), "licence": "the user's", "found": str(c.path)}
+        for c in own
+        if any(fnmatch(c.name, wanted) for wanted in cls.checkpoints)
+    ]
+    return {
+        "name": cls.name,
+        "summary": registry.summary(cls),
+        "origin": origin,
+        "usable": True,
+        "track": cls.track,
+        "size": TRACKS.get(cls.track),
+        "weights": weights,
+        "missing": missing,
+        "ready": all(card.well for card in cards) and not missing,
+    }
 
 
 @commands.command()
@@ -331,6 +360,135 @@ def train(name: str, manipulator: str, track: str, out: Path | None, **options: 
     result = train_method(name, manipulator, track, out=folder, progress=make_progress(True), **options)
     click.echo(f"trained: {result}")
     return DONE
+
+
+# --- what the user brings -------------------------------------------------------------------------------------------
+
+
+@commands.group(cls=Group)
+def checkpoints() -> None:
+    """The official checkpoints of the paper track, which you bring.
+
+    \b
+    Example:  arsbench checkpoints add psp psp_ffhq_encode.pt
+    """
+
+
+@checkpoints.command("add")
+@click.argument("kind", type=click.Choice(("psp", "e4e", "simswap", "arcface", "styleclip")))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--edit", metavar="NAME", help="What a StyleCLIP edit is called.  [default: the file's name]")
+def add_checkpoint(kind: str, file: Path, edit: str | None) -> int:
+    """Read a checkpoint as it was published, check it key by key and keep it as safetensors; runs nothing of it.
+
+    \b
+    Example:  arsbench checkpoints add styleclip angry.pt --edit angry
+    """
+    from manipulators import checkpoints as official
+
+    added, notes = official.add(kind, file, edit)
+    for note in notes:
+        _say(note)
+    click.echo(f"added: {added.name}  {added.path}")
+    return DONE
+
+
+@checkpoints.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def list_checkpoints(as_json: bool) -> int:
+    """List the checkpoints that were added.
+
+    \b
+    Example:  arsbench checkpoints list
+    """
+    from manipulators import checkpoints as official
+
+    found = official.kept()
+    if as_json:
+        click.echo(json.dumps([{"name": c.name, "path": str(c.path), **c.card} for c in found], indent=1))
+        return DONE
+    if not found:
+        click.echo(f"none in {official.checkpoints_folder()}; add yours with: arsbench checkpoints add KIND FILE")
+    for c in found:
+        size = f"{c.path.stat().st_size / 1e6:.0f} MB" if c.path.is_file() else "missing"
+        said = (c.card.get("precision", ""), c.card.get("sha256", "")[:8], f"from {c.card.get('source', '?')}")
+        click.echo("  ".join((f"{c.name:<20}", f"{size:>8}", *said)))
+    return DONE
+
+
+@checkpoints.command("verify")
+def verify_checkpoints() -> int:
+    """Hash every kept checkpoint again. Exit code 1 if one is not what was added.
+
+    \b
+    Example:  arsbench checkpoints verify
+    """
+    from manipulators import checkpoints as official
+
+    damaged = 0
+    for c in official.kept():
+        wrong = official.verify(c)
+        damaged += wrong is not None
+        click.echo(f"{'ok' if wrong is None else '!!'}  {c.name}{'' if wrong is None else f': {wrong}'}")
+    return FINDING if damaged else DONE
+
+
+@commands.group(cls=Group)
+def data() -> None:
+    """Your copies of the paper track's faces.
+
+    \b
+    Example:  arsbench data add ffhq ~/ffhq/images256
+    """
+
+
+@data.command("add")
+@click.argument("name", type=click.Choice(("ffhq", "vggface2")))
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def add_data(name: str, folder: Path) -> int:
+    """Divide your copy into train, validation and test, hash its files and keep the manifest; copies no picture.
+
+    \b
+    Example:  arsbench data add vggface2 ~/vggface2/test
+    """
+    from arsbench import datasets
+    from arsbench.api import make_progress
+
+    progress = make_progress(True)
+    with progress:
+        shown = [0]
+
+        def advance(done: int, total: int) -> None:
+            if done == 1:
+                progress.start(total, unit="files")
+            progress.advance(done - shown[0])
+            shown[0] = done
+
+        added = datasets.add(name, folder, advance)
+    click.echo(_described(added))
+    return DONE
+
+
+@data.command("list")
+def list_data() -> int:
+    """List the copies that were added: files of each split, and the hash over all.
+
+    \b
+    Example:  arsbench data list
+    """
+    from arsbench import datasets
+
+    found = datasets.added()
+    if not found:
+        click.echo("none; add yours with: arsbench data add ffhq DIR")
+    for copy in found:
+        click.echo(_described(copy))
+    return DONE
+
+
+def _described(copy: Dataset) -> str:
+    counts = ", ".join(f"{len(files)} {split}" for split, files in copy.files.items())
+    return f"{copy.name}: {counts}  {copy.folder}  SHA-256 {copy.sha256[:16]}"
 
 
 # --- the one place where errors end ---------------------------------------------------------------------------------

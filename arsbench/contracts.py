@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,12 @@ CPU = torch.device("cpu")
 
 class ArsbenchError(Exception):
     """What is wrong with an input, in one sentence: what, where, what to do. The command line exits with 2."""
+
+
+def cache_home() -> Path:
+    """``$XDG_CACHE_HOME/arsbench``; under ``~/.cache`` where that variable is not set."""
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(root) if root else Path.home() / ".cache") / "arsbench"
 
 
 # --- draws ----------------------------------------------------------------------------------------------------------
@@ -78,8 +85,12 @@ class Manipulator(ABC):
 
     name: ClassVar[str]
     track: ClassVar[str] = "open"
-    weights: ClassVar[tuple[Path, ...]] = ()
+    weights_files: ClassVar[tuple[Path, ...]] = ()
     """The weights files it loads, each with its card beside it; for ``arsbench list``."""
+    checkpoints: ClassVar[tuple[str, ...]] = ()
+    """The checkpoints of the user's that it needs, by the names ``arsbench checkpoints list`` gives them."""
+    random_weights: bool = False
+    """True where the model runs at its full size with random weights, to measure speed; its numbers mean nothing."""
     weights_sha256: str | None = None
     """Hash of the weights in use, for the cache of references and the manifest; ``None`` where there are none."""
 
@@ -102,6 +113,11 @@ class Manipulator(ABC):
     def conditions(self, keys: Sequence[str]) -> list[str]:
         """The name of each image's condition, as it stands in the rows; empty strings where G takes none."""
         return [""] * len(keys)
+
+    @classmethod
+    def on(cls, track: str) -> type[Manipulator] | None:
+        """The class that is this manipulator on ``track``: itself, a subclass of the same name, or ``None``."""
+        return next((c for c in (cls, *cls.__subclasses__()) if (c.name, c.track) == (cls.name, track)), None)
 
     def aim(self, x: Tensor, keys: Sequence[str]) -> Tensor:
         """Whom the forger wants to see, ``[B, 3, H, W]``: x itself, or the source face of a swap."""
@@ -226,6 +242,11 @@ def load_weights(folder: Path, stem: str) -> tuple[dict[str, Tensor], str]:
     except (SafetensorError, json.JSONDecodeError, KeyError) as error:
         raise ArsbenchError(f"the weights file {path} or its card cannot be read; install arsbench again") from error
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, digest
+
+
+def combined_sha256(*digests: str) -> str:
+    """One hash for a model that is made of several files."""
+    return hashlib.sha256("\0".join(digests).encode()).hexdigest()
 
 
 def save_weights(folder: Path, stem: str, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> Path:

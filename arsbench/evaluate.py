@@ -272,6 +272,7 @@ def _add_rows(
         list(conditions),
     )
     values: dict[str, list[Any]] = {c.name: list(v) for c, v in zip(IDENTITY, identity, strict=True)}
+    values["weights"] = ["random" if bench.manipulator.random_weights else ""] * n
     values.update({name: score.tolist() for name, score in scores.items()})
     values.update({name: list(column) for name, column in protected.columns.items()})
     if ceiling:

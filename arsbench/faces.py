@@ -26,7 +26,9 @@ from arsbench.contracts import ArsbenchError
 from arsbench.delivery import deliver, from_bytes, to_bytes
 from arsbench.face_generator import FaceGenerator, latents, load_face_generator
 
-OPEN_SIZE = 64
+TRACK_SIZES = {"open": 64, "paper": 256}
+"""Side of the pictures of each track, in pixels."""
+OPEN_SIZE = TRACK_SIZES["open"]
 SPLITS = {"train": range(0, 10000), "val": range(10000, 12000), "test": range(12000, 14000)}
 """Seeds of each split of the open track."""
 SHIPPED_SEEDS = range(12000, 13000)
@@ -137,42 +139,33 @@ def _shipped() -> dict[str, Pixels]:
     return read_shipped(Path(__file__).parent / "shipped")
 
 
-def _check_track(track: str) -> None:
-    if track == "paper":
-        raise ArsbenchError(
-            "the faces of track 'paper' (FFHQ, VGGFace2) are the user's own and have to be added, "
-            "which is not available yet; use --track open, or --faces DIR for a folder of pictures"
-        )
-    if track != "open":
-        raise ArsbenchError(f"there is no track '{track}'; the tracks are: open, paper")
-
-
 class ShippedFaces(FaceSource):
     """The first ``n`` faces of a split of the open track.
 
     Args:
-        track: ``"open"``.
         split: ``"train"``, ``"val"`` or ``"test"``.
         n: how many: up to 10000, 2000 or 2000.
+        size: 64, or a multiple of it, to which the faces are enlarged: for measuring speed at another track's size.
 
     Raises:
-        ArsbenchError: another track or split, fewer than one face, or more than the split has.
+        ArsbenchError: another split, fewer than one face, or more than the split has.
     """
 
-    def __init__(self, track: str = "open", split: str = "test", n: int = 100) -> None:
-        _check_track(track)
+    def __init__(self, split: str = "test", n: int = 100, size: int = OPEN_SIZE) -> None:
         if split not in SPLITS:
             raise ArsbenchError(f"there is no split '{split}' of the faces; the splits are: {', '.join(SPLITS)}")
         seeds = SPLITS[split]
         if not 1 <= n <= len(seeds):
             raise ArsbenchError(f"asked for {n} faces of split '{split}', which has 1 to {len(seeds)} to give")
-        self.size = OPEN_SIZE
+        self.size = size
         self.seeds = list(seeds[:n])
         self.keys = [face_key(seed) for seed in self.seeds]
 
     def pixels(self, index: int) -> Pixels:
-        """The 8-bit pixels ``[64, 64, 3]``, shipped or generated."""
-        seed = self.seeds[index]
+        """The 8-bit pixels ``[size, size, 3]``, shipped or generated."""
+        return _enlarged(self._pixels(self.seeds[index]), self.size)
+
+    def _pixels(self, seed: int) -> Pixels:
         for name, seeds in (("test", SHIPPED_SEEDS), ("condition", CONDITION_SEEDS)):
             if seed in seeds:
                 face: Pixels = _shipped()[name][seed - seeds.start]
@@ -180,30 +173,39 @@ class ShippedFaces(FaceSource):
         return generate_pixels(seed)
 
 
-def load_faces(track: str = "open", split: str = "test", n: int = 100) -> tuple[Tensor, list[str]]:
-    """The first ``n`` faces of a split, at once.
+def _enlarged(pixels: Pixels, size: int) -> Pixels:
+    if len(pixels) == size:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR), dtype=np.uint8)
+
+
+def load_faces(split: str = "test", n: int = 100) -> tuple[Tensor, list[str]]:
+    """The first ``n`` faces of a split of the open track, at once.
 
     Returns:
-        Delivered faces ``[n, 3, H, W]`` in [-1, 1], and their keys.
+        Delivered faces ``[n, 3, 64, 64]`` in [-1, 1], and their keys.
 
     Raises:
         ArsbenchError: as :class:`ShippedFaces`.
     """
-    source = ShippedFaces(track, split, n)
+    source = ShippedFaces(split, n)
     return source.batch(range(n)), source.keys
 
 
-def condition_faces(track: str = "open") -> tuple[Tensor, list[str]]:
-    """The fixed list of 16 validation faces that a manipulator's condition is chosen from.
+def condition_faces(size: int = OPEN_SIZE) -> tuple[Tensor, list[str]]:
+    """The shipped list of 16 validation faces that a manipulator's condition is chosen from.
+
+    Args:
+        size: as in :class:`ShippedFaces`.
 
     Returns:
-        Delivered faces ``[16, 3, H, W]`` in [-1, 1], and their keys.
+        Delivered faces ``[16, 3, size, size]`` in [-1, 1], and their keys.
 
     Raises:
-        ArsbenchError: the track's faces are not available, or the shipped file is damaged.
+        ArsbenchError: the shipped file is damaged.
     """
-    _check_track(track)
-    return from_bytes(torch.from_numpy(_shipped()["condition"])), [face_key(seed) for seed in CONDITION_SEEDS]
+    source = ShippedFaces("val", len(CONDITION_SEEDS), size)
+    return source.batch(range(len(source))), source.keys
 
 
 def training_seeds(first: int, count: int) -> list[int]:
@@ -309,7 +311,7 @@ class FolderFaces(FaceSource):
             raise ArsbenchError(f"there is no folder {self.folder}; --faces takes a folder of pictures")
         if n is not None and n < 1:
             raise ArsbenchError(f"asked for {n} pictures of {self.folder}; ask for at least one")
-        for key in _picture_keys(self.folder):
+        for key in picture_keys(self.folder):
             if len(self.keys) == n:
                 break
             try:
@@ -336,7 +338,7 @@ class FolderFaces(FaceSource):
         return self._digests[index]
 
 
-def _picture_keys(folder: Path) -> list[str]:
+def picture_keys(folder: Path) -> list[str]:
     """Every file that may be a picture, relative to the folder, sorted."""
     found = []
     for path in folder.rglob("*"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from arsbench.contracts import ArsbenchError, Manipulator, Perturbation, Protector
-from arsbench.faces import condition_faces
+from arsbench.datasets import conditions_of
 from arsbench.registry import Method, describe
 
 
@@ -32,22 +33,36 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     return device
 
 
-def make_manipulator(method: Method, track: str, device: torch.device, condition: Any = None) -> Manipulator:
-    """An object of a manipulator's class, with the track's condition faces.
+def make_manipulator(
+    method: Method, track: str, device: torch.device, condition: Any = None, random_weights: bool = False
+) -> Manipulator:
+    """An object of a manipulator's class for ``track``, with the track's condition faces.
 
     A class need not take the arguments of the base class: those it does not name are set as attributes.
 
+    Args:
+        method: the manipulator.
+        track: ``open`` or ``paper``.
+        device: where it computes.
+        condition: for every image, or ``None``.
+        random_weights: run a model of the paper track at its full size with random weights, to measure speed.
+
     Raises:
-        ArsbenchError: it is of another track, or cannot be made.
+        ArsbenchError: it is not of this track, or cannot be made.
     """
-    if method.cls.track != track:
+    cls = method.cls.on(track)
+    if cls is None:
         raise ArsbenchError(
             f"manipulator '{method.name}' is of track '{method.cls.track}', not '{track}'; "
             f"give --track {method.cls.track}"
         )
-    faces, keys = condition_faces(track) if track == "open" else (None, [])
+    faces, keys = conditions_of(track)
     wanted = {"device": device, "condition": condition, "condition_faces": faces, "condition_keys": keys}
-    model = _make(method, Manipulator, wanted)
+    if random_weights:
+        if not cls.checkpoints:
+            raise ArsbenchError(f"manipulator '{method.name}' of track '{track}' does not run with random weights")
+        wanted["random_weights"] = True
+    model = _make(dataclasses.replace(method, cls=cls), Manipulator, wanted)
     if not isinstance(model, Manipulator):
         raise ArsbenchError(f"manipulator '{method.name}' did not make a Manipulator")
     return model

@@ -18,7 +18,7 @@ from typing import Any
 from arsbench import controls, delivery, faces, metrics, registry
 from arsbench.contracts import PROTOCOL_NAME, ArsbenchError, Perturbation
 
-TRACKS = {"open": 64, "paper": 256}
+TRACKS = faces.TRACK_SIZES
 """The tracks, with the side of their pictures in pixels."""
 
 PROTECTORS = ("fgsm", "pgd", "disrupt", "tafim", "ars")

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from arsbench.contracts import cache_home
+
 LIMIT = 2 * 1024**3
 """Bytes; above it the entries that were used longest ago go."""
 
@@ -24,9 +26,8 @@ CHECK_EVERY = LIMIT // 8
 
 
 def default_folder() -> Path:
-    """``$XDG_CACHE_HOME/arsbench/references``; under ``~/.cache`` where that variable is not set."""
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if root else Path.home() / ".cache") / "arsbench" / "references"
+    """``references`` in :func:`arsbench.contracts.cache_home`."""
+    return cache_home() / "references"
 
 
 class ReferenceCache:

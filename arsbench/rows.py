@@ -63,6 +63,7 @@ FURTHER = (
     ),
     Column("identity_distance", "float64", "Euclidean distance of the two descriptors; NaN unless asked", "higher"),
     Column("seconds", "float64", "seconds per image of protecting", "lower"),
+    Column("weights", "str", "'random' where G ran with random weights, to measure speed; else empty"),
 )
 
 COLUMNS = IDENTITY + SCORES + FURTHER

@@ -31,7 +31,7 @@ CELL = ("protector", "manipulator", "perturbation", "level", "epsilon")
 Array = npt.NDArray[np.float64]
 _TAIL = (1 - CONFIDENCE) / 2
 _LOWER_IS_BETTER = {c.name for c in COLUMNS if c.better == "lower"}
-_NOT_METRICS = {c.name for c in IDENTITY}
+_NOT_METRICS = {c.name for c in COLUMNS if c in IDENTITY or c.dtype == "str"}
 
 
 def is_median(metric: str) -> bool:

@@ -34,8 +34,8 @@ Columns = dict[str, list[Any]]
 """Rows, column by column."""
 
 _ARROW = {"str": pa.string(), "int64": pa.int64(), "float64": pa.float64()}
-_LATER = ("identity_cosine", "identity_distance")
-"""Columns that came after the first release: a run without them can still be read."""
+_LATER: dict[str, float | str] = {"identity_cosine": np.nan, "identity_distance": np.nan, "weights": ""}
+"""Columns that came after the first release, with what they hold in a run that is older."""
 SCHEMA = pa.schema([(column.name, _ARROW[column.dtype]) for column in COLUMNS])
 
 
@@ -308,10 +308,10 @@ def _read_part(path: Path, columns: list[str] | None = None) -> pa.Table | None:
 
 
 def _with_later_columns(table: pa.Table) -> pa.Table:
-    """``table`` with NaN in the measurements that there were not when it was written."""
+    """``table`` with the columns that there were not when it was written."""
     for at, field in enumerate(SCHEMA):
         if field.name in _LATER and field.name not in table.column_names:
-            table = table.add_column(at, field, pa.array(np.full(len(table), np.nan)))
+            table = table.add_column(at, field, pa.array([_LATER[field.name]] * len(table), type=field.type))
     return table
 
 

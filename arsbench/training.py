@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from arsbench import faces, metrics, registry
-from arsbench.api import load_manipulator
+from arsbench.api import load_faces, load_manipulator
 from arsbench.contracts import ArsbenchError, TrainingJob
 from arsbench.loading import choose_device
 from arsbench.plan import check_epsilon
@@ -59,7 +59,7 @@ def train(
     kind, cls = trainable(name)
     place = choose_device(device)
     model = load_manipulator(manipulator, track, place) if kind == "protector" else None
-    validation = faces.load_faces(track, "val", VALIDATION_FIRST + VALIDATION_FACES)
+    validation = load_faces(track, "val", VALIDATION_FIRST + VALIDATION_FACES)
 
     def report(step: int, reached: dict[str, float]) -> None:
         progress.advance(step - shown[0], "  ".join(f"{key} {value:.4g}" for key, value in reached.items()))

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arsbench.contracts import ArsbenchError, Manipulator, TrainingJob, draw, generator, load_weights, seeded
+from manipulators.checkpoints import load as load_checkpoint
 from manipulators.networks.psp_encoder import PspEncoder, Stage, fuse_batch_norms
 from manipulators.networks.stylegan2 import StyleGAN2
 
@@ -23,7 +24,10 @@ OPEN_CHANNELS = {4: 128, 8: 128, 16: 96, 32: 64, 64: 32}
 Z_SIZE = 512
 MIX_ALPHA = 0.8
 OPEN_MIX_FROM = 4
-"""Rows 4-9 of 10: from the second 16-pixel convolution up; the official rows are 8-17 of 18."""
+"""Rows 4-9 of 10: from the second 16-pixel convolution up."""
+OFFICIAL_STYLE = 512
+OFFICIAL_MIX_FROM = 8
+"""Rows 8-17 of 18."""
 
 
 class PspModel(nn.Module):
@@ -56,6 +60,12 @@ def open_model() -> PspModel:
     return PspModel(encoder, StyleGAN2(64, style=128, channels=OPEN_CHANNELS, z_size=Z_SIZE), style=128)
 
 
+def official_model(size: int = 1024) -> PspModel:
+    """The official model, which takes 256 pixels and draws ``size``, with random weights."""
+    decoder = StyleGAN2(size)
+    return PspModel(PspEncoder(256, n_codes=decoder.n_codes), decoder, style=OFFICIAL_STYLE)
+
+
 def mix(codes: Tensor, injected: Tensor, first_row: int, alpha: float = MIX_ALPHA) -> Tensor:
     """``codes`` with the rows from ``first_row`` on replaced by alpha injected + (1 - alpha) own (``mix_alpha``)."""
     fine = alpha * injected[:, first_row:] + (1 - alpha) * codes[:, first_row:]
@@ -63,10 +73,11 @@ def mix(codes: Tensor, injected: Tensor, first_row: int, alpha: float = MIX_ALPH
 
 
 class Psp(Manipulator):
-    """What recon and mix share: the shipped model, frozen, in eval mode."""
+    """What recon and mix share on both tracks: the model, frozen, in eval mode."""
 
     track: ClassVar[str] = "open"
-    weights: ClassVar[tuple[Path, ...]] = (WEIGHTS / "psp_open.safetensors",)
+    weights_files: ClassVar[tuple[Path, ...]] = (WEIGHTS / "psp_open.safetensors",)
+    mix_from: ClassVar[int] = OPEN_MIX_FROM
 
     def __init__(
         self,
@@ -74,15 +85,22 @@ class Psp(Manipulator):
         condition: Any = None,
         condition_faces: Tensor | None = None,
         condition_keys: Sequence[str] = (),
+        random_weights: bool = False,
     ) -> None:
         super().__init__(device, condition, condition_faces, condition_keys)
-        tensors, self.weights_sha256 = load_weights(WEIGHTS, "psp_open")
-        self.model = open_model()
-        self.model.load_state_dict(tensors)
+        self.random_weights = random_weights
+        self.model = self.build()
         self.model.eval().requires_grad_(False)
         fuse_batch_norms(self.model.encoder)
         self.model.to(self.device)
         self.model.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def build(self) -> PspModel:
+        """The model with its weights; sets ``weights_sha256``."""
+        model = open_model()
+        tensors, self.weights_sha256 = load_weights(WEIGHTS, "psp_open")
+        model.load_state_dict(tensors)
+        return model
 
     @classmethod
     def train(cls, job: TrainingJob) -> Path:
@@ -105,10 +123,11 @@ class PspRecon(Psp):
         condition: Any = None,
         condition_faces: Tensor | None = None,
         condition_keys: Sequence[str] = (),
+        random_weights: bool = False,
     ) -> None:
         if condition is not None:
             raise ArsbenchError("manipulator 'psp-recon' takes no condition; leave it out")
-        super().__init__(device)
+        super().__init__(device, random_weights=random_weights)
 
     def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> the reconstruction, raw."""
@@ -131,8 +150,9 @@ class PspMix(Psp):
         condition: Any = None,
         condition_faces: Tensor | None = None,
         condition_keys: Sequence[str] = (),
+        random_weights: bool = False,
     ) -> None:
-        super().__init__(device, condition, condition_faces, condition_keys)
+        super().__init__(device, condition, condition_faces, condition_keys, random_weights)
         self._codes: Tensor | None = None
         with torch.no_grad():
             if condition is None:
@@ -170,7 +190,7 @@ class PspMix(Psp):
 
     def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> x's shape with the condition's colours and fine look, raw."""
-        codes = mix(self.model.encode(x), self._injected(keys), OPEN_MIX_FROM)
+        codes = mix(self.model.encode(x), self._injected(keys), self.mix_from)
         return self.model.decode(codes, x.shape[-1])
 
     def conditions(self, keys: Sequence[str]) -> list[str]:
@@ -180,6 +200,35 @@ class PspMix(Psp):
         if isinstance(self.condition, Tensor):
             return ["given face" if self.condition.ndim == 4 else "given z"] * len(keys)
         return ["random"] * len(keys)
+
+
+class OfficialPsp(Psp):
+    """The official model of the paper track: the checkpoint that the user added as ``psp``."""
+
+    track: ClassVar[str] = "paper"
+    weights_files: ClassVar[tuple[Path, ...]] = ()
+    checkpoints: ClassVar[tuple[str, ...]] = ("psp",)
+    mix_from: ClassVar[int] = OFFICIAL_MIX_FROM
+
+    def build(self) -> PspModel:
+        """The official model with the user's weights, or with random ones."""
+        if self.random_weights:
+            with seeded(0):
+                return official_model()
+        tensors, card = load_checkpoint("psp")
+        self.weights_sha256 = card["sha256"]
+        with torch.device("meta"):
+            model = official_model(card["output_size"])
+        model.load_state_dict(tensors, assign=True)
+        return model
+
+
+class OfficialPspRecon(OfficialPsp, PspRecon):
+    """G(x): the face encoded and decoded by the official model, pooled to 256 pixels. Takes no condition."""
+
+
+class OfficialPspMix(OfficialPsp, PspMix):
+    """G(x, c) by the official model: rows 8-17 injected, alpha 0.8; the noise is that of the checkpoint."""
 
 
 _WANTED = 'give a face [1, 3, H, W] in [-1, 1], "random", or a z [1, 512]'

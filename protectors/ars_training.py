@@ -53,9 +53,9 @@ BASIC_SHARE = 0.5
 starts from finished weights leaves it as it is throughout."""
 GROUPS = 4
 CLEAN_SHARE = 0.1
-SHARES = (0.18, 0.2, 0.26, 0.13, 0.11, 0.12)
+SHARES = (0.18, 0.24, 0.28, 0.11, 0.08, 0.11)
 """How often each of the six is met: the first three take most from the noise and are the last to be learned."""
-HARDNESS = 3.0
+HARDNESS = 5.0
 
 
 class Objective(ABC):

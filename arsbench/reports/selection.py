@@ -81,10 +81,13 @@ def require_complete(rows: pd.DataFrame, partial: bool) -> None:
     """Every protector must have every cell that any of them has, each with every image.
 
     Raises:
-        ArsbenchError: no rows, or a cell or an image is missing and ``partial`` is False; the first is named.
+        ArsbenchError: no rows, rows of a model with random weights, or a cell or an image is missing and ``partial``
+            is False; the first is named.
     """
     if rows.empty:
         raise ArsbenchError("there are no rows to show; the run has not finished a cell")
+    if "weights" in rows and (rows["weights"] == "random").any():
+        raise ArsbenchError("these rows were made with random weights, to measure speed; no table or figure takes them")
     if partial:
         return
     # Manipulators may have image sets of their own.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from manipulators.networks.arcface import ArcFace
+from manipulators.networks.combined import EncoderDecoder, MapperDecoder
 from manipulators.networks.psp_encoder import E4eEncoder, PspEncoder
 from manipulators.networks.simswap import SimSwapGenerator
 from manipulators.networks.styleclip_mapper import LevelsMapper
@@ -21,6 +22,8 @@ OFFICIAL: dict[str, Callable[[], nn.Module]] = {
     "stylegan2_64": lambda: StyleGAN2(64),
     "stylegan2_256": lambda: StyleGAN2(256),
     "stylegan2_1024": lambda: StyleGAN2(1024),
+    "psp_full": lambda: EncoderDecoder(PspEncoder(), StyleGAN2(1024)),
+    "styleclip_full_256": lambda: MapperDecoder(LevelsMapper(fine=False), StyleGAN2(256)),
 }
 
 

@@ -41,7 +41,7 @@ SHIPPED = Path(faces_module.__file__).parent / "shipped"
 
 
 def test_the_test_faces_are_delivered_pictures_named_by_seed() -> None:
-    x, keys = load_faces("open", "test", 1000)
+    x, keys = load_faces("test", 1000)
     assert x.shape == (1000, 3, 64, 64)
     assert x.dtype == torch.float32
     assert (keys[0], keys[999]) == ("open/test/12000", "open/test/12999")
@@ -76,9 +76,7 @@ def test_the_digest_is_of_the_pixels_alone() -> None:
 
 def test_the_splits_share_no_face() -> None:
     keys = [
-        key
-        for split, n in (("train", 10000), ("val", 2000), ("test", 2000))
-        for key in ShippedFaces("open", split, n).keys
+        key for split, n in (("train", 10000), ("val", 2000), ("test", 2000)) for key in ShippedFaces(split, n).keys
     ]
     assert len(set(keys)) == 14000
     assert keys[10000] == "open/val/10000"
@@ -86,7 +84,7 @@ def test_the_splits_share_no_face() -> None:
 
 def test_the_condition_faces_are_the_first_16_of_validation() -> None:
     x, keys = condition_faces()
-    validation, validation_keys = load_faces("open", "val", 16)
+    validation, validation_keys = load_faces("val", 16)
     assert keys == validation_keys
     assert torch.equal(x, validation)
 
@@ -100,18 +98,16 @@ def test_training_faces_go_on_without_end_and_never_enter_validation_or_test() -
 
 
 @pytest.mark.parametrize(
-    ("track", "split", "n", "said"),
+    ("split", "n", "said"),
     [
-        ("open", "test", 2001, "asked for 2001 faces of split 'test', which has 1 to 2000"),
-        ("open", "test", 0, "asked for 0 faces"),
-        ("open", "holdout", 5, "no split 'holdout'.*train, val, test"),
-        ("paper", "test", 5, "not available yet.*--faces DIR"),
-        ("big", "test", 5, "no track 'big'.*open, paper"),
+        ("test", 2001, "asked for 2001 faces of split 'test', which has 1 to 2000"),
+        ("test", 0, "asked for 0 faces"),
+        ("holdout", 5, "no split 'holdout'.*train, val, test"),
     ],
 )
-def test_what_cannot_be_given_is_one_clear_sentence(track: str, split: str, n: int, said: str) -> None:
+def test_what_cannot_be_given_is_one_clear_sentence(split: str, n: int, said: str) -> None:
     with pytest.raises(ArsbenchError, match=said):
-        load_faces(track, split, n)
+        load_faces(split, n)
 
 
 @pytest.mark.parametrize("harm", ["truncated", "one bit", "missing", "no card", "bad card"])

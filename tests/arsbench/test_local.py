@@ -45,7 +45,7 @@ class Shuffled(FaceSource):
     """The shipped faces in another order."""
 
     def __init__(self, *_: object) -> None:
-        self._faces = ShippedFaces("open", "test", 9)
+        self._faces = ShippedFaces("test", 9)
         self._order = [4, 8, 0, 3, 7, 1, 6, 2, 5]
         self.size = self._faces.size
         self.keys = [self._faces.keys[i] for i in self._order]
@@ -55,7 +55,7 @@ class Shuffled(FaceSource):
 
 
 def test_rows_do_not_depend_on_the_order(small, expected, monkeypatch):
-    monkeypatch.setattr("arsbench.api.ShippedFaces", Shuffled)
+    monkeypatch.setattr("arsbench.datasets.ShippedFaces", Shuffled)
     shuffled = arsbench.run(**small | {"images": 9, "batch": 4})
     keys = ["protector", "manipulator", "perturbation", "level", "image"]
     a, b = (rows.sort_values(keys, ignore_index=True) for rows in (shuffled, expected))

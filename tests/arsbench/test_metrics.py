@@ -293,7 +293,7 @@ def test_the_columns_are_those_of_the_rows(scorer: Scorer, pair: Pair) -> None:
     assert pair.y_clean is not None
     scores = scorer.score(pair, scorer.reference(pair.y), scorer.reference(pair.y_clean))
     scores |= scorer.imperceptibility(pair.x, pair.x_p)
-    assert set(scores) == {c.name for c in (*SCORES, *FURTHER)} - {"seconds", *Recogniser.columns}
+    assert set(scores) == {c.name for c in (*SCORES, *FURTHER)} - {"seconds", "weights", *Recogniser.columns}
     assert all(values.shape == (8,) and values.dtype == torch.float32 for values in scores.values())
 
 

@@ -126,7 +126,13 @@ def test_a_styled_layer_is_the_published_formula():
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("simswap_g", 55_051_779), ("styleclip_mapper", 3_151_872), ("arcface", 52_193_215)]
+    ("name", "count"),
+    [
+        ("psp_full", 297_506_764),
+        ("simswap_g", 55_051_779),
+        ("styleclip_mapper", 3_151_872),
+        ("arcface", 52_193_215),
+    ],
 )
 def test_the_official_size_has_the_official_number_of_parameters(name, count):
     with torch.device("meta"):

@@ -1,0 +1,218 @@
+"""Trains the open track's SimSwap on generated faces, against the face recogniser and a discriminator.
+
+First everybody is given their own identity, until the generator can draw a face; then most are given another's.
+Losses as in the paper (Chen et al. 2020, section 3.3): identity - the recogniser's descriptor of the output is the
+source's; reconstruction - where source and target are the same face, the output is that face; weak feature matching -
+deep features of the discriminator keep the target's attributes; adversarial - hinge, on patches. A weak reconstruction
+of swaps, too, keeps the picture one: without it the generator draws what only the recogniser takes for the source.
+Identity is measured on shifted and mirrored outputs, as the squared distance of descriptors in units of the mean one
+between two people.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from arsbench.contracts import Pair, TrainingJob, generator, load_weights, save_weights, seeded, update_average
+from manipulators.face_networks import load_face_recogniser
+from manipulators.networks.simswap import SimSwapGenerator
+from manipulators.simswap import latent_identity
+
+LEARNING_RATE = 1e-3
+DISCRIMINATOR_RATE = 5e-4
+IDENTITY_WEIGHT = 8.0
+RECONSTRUCTION_WEIGHT = 10.0
+PERCEPTUAL_WEIGHT = 2.0
+FEATURE_WEIGHT = 2.0
+SWAP_SHARE = 0.3
+"""Of the reconstruction's weights, for the swaps."""
+ADVERSARIAL_WEIGHT = 0.3
+SAME_SHARE = 0.25
+"""Share of the batch that is given its own identity."""
+SWAP_FROM = 0.35
+"""Share of the steps before the first swap."""
+SHIFT = 3
+"""Pixels."""
+CHECKPOINT_EVERY = 100
+AVERAGE_DECAY = 0.995
+
+
+class Discriminator(nn.Module):
+    """Pictures ``[B, 3, 64, 64]`` -> patch scores; its deeper features serve the weak feature matching."""
+
+    def __init__(self, base: int = 32) -> None:
+        super().__init__()
+        widths = (3, base, 2 * base, 4 * base)
+        self.layers = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, 4, 2, 1)) for a, b in pairwise(widths))
+        self.exit = spectral_norm(nn.Conv2d(widths[-1], 1, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores, and the features behind them."""
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.2)
+        return self.exit(x), x
+
+
+def train(network: SimSwapGenerator, job: TrainingJob) -> Path:
+    """Runs or resumes the training; returns the file of the averaged weights, with its card beside it."""
+    with seeded(job.seed):
+        judge = Discriminator()
+    if job.start is not None:
+        network.load_state_dict(load_weights(*job.start)[0])
+    for part in (network, judge):
+        part.to(job.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    average = copy.deepcopy(network).requires_grad_(False)
+    optimizers = [
+        torch.optim.Adam(network.parameters(), LEARNING_RATE, betas=(0.5, 0.99)),
+        torch.optim.Adam(judge.parameters(), DISCRIMINATOR_RATE, betas=(0.5, 0.99)),
+    ]
+    recogniser = load_face_recogniser(job.device)
+    first = 0
+    state = job.resume()
+    if state is not None:
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        judge.load_state_dict(state["judge"])
+        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
+        first = state["step"]
+    for step in range(first, job.steps):
+        for optimizer, peak in zip(optimizers, (LEARNING_RATE, DISCRIMINATOR_RATE), strict=True):
+            optimizer.param_groups[0]["lr"] = peak * _decay(step, job.steps)
+        x = job.faces(step * job.batch, job.batch)[0].to(job.device)
+        if step < SWAP_FROM * job.steps:
+            reached = _draw_step(network, optimizers[0], recogniser, x, job)
+        else:
+            draws = generator(f"step {step}", "simswap", job.seed)
+            reached = _swap_step(network, judge, optimizers, recogniser, x, job, draws)
+        update_average(average, network, step, AVERAGE_DECAY)
+        if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == job.steps:
+            reached |= validate(average, recogniser, job)
+            state = {
+                "network": network.state_dict(),
+                "average": average.state_dict(),
+                "judge": judge.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            }
+            job.keep(state, step + 1, reached)
+        job.report(step + 1, reached)
+    reached = validate(average, recogniser, job)
+    return save_weights(job.folder, "simswap_open", average.state_dict(), card(job, reached))
+
+
+def _draw_step(
+    network: SimSwapGenerator, optimizer: torch.optim.Adam, recogniser: nn.Module, x: Tensor, job: TrainingJob
+) -> dict[str, float]:
+    with torch.autocast(job.device.type, torch.bfloat16):
+        with torch.no_grad():
+            identity = latent_identity(recogniser, x).float()
+        y = network((x + 1) / 2, identity).float() * 2 - 1
+        loss = _reconstruction(y, x, job)
+    _descend(loss, network, optimizer)
+    return {"reconstruction": loss.item()}
+
+
+def _swap_step(
+    network: SimSwapGenerator,
+    judge: Discriminator,
+    optimizers: list[torch.optim.Adam],
+    recogniser: nn.Module,
+    x: Tensor,
+    job: TrainingJob,
+    draws: torch.Generator,
+) -> dict[str, float]:
+    n = len(x)
+    same = max(1, round(SAME_SHARE * n))
+    # Everybody's source is another face of the batch; the first few are their own.
+    sources = torch.cat([torch.arange(same), same + torch.arange(n - same).roll(1)])
+    with torch.autocast(job.device.type, torch.bfloat16):
+        with torch.no_grad():
+            own = recogniser(x).float()
+            wanted = own[sources]
+            identity = F.normalize(wanted, dim=1) * wanted.shape[1] ** 0.5
+            features_x = judge(x)[1].float()
+        y = network((x + 1) / 2, identity).float() * 2 - 1
+        scores, features = judge(y)
+        between = (own - wanted)[same:].square().sum(1).mean()
+        seen = recogniser(_jitter(y[same:], draws)).float()
+        parts = {
+            "identity": IDENTITY_WEIGHT * (seen - wanted[same:]).square().sum(1).mean() / between,
+            "reconstruction": _reconstruction(y[:same], x[:same], job),
+            "kept": SWAP_SHARE * _reconstruction(y[same:], x[same:], job),
+            "features": FEATURE_WEIGHT * F.l1_loss(features.float(), features_x),
+            "adversarial": -ADVERSARIAL_WEIGHT * scores.float().mean(),
+        }
+    _descend(torch.stack(list(parts.values())).sum(), network, optimizers[0])
+
+    with torch.autocast(job.device.type, torch.bfloat16):
+        real, fake = judge(torch.cat([x, y.detach()]))[0].float().chunk(2)
+    loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    _descend(loss, judge, optimizers[1])
+    return {**{name: part.item() for name, part in parts.items()}, "discriminator": loss.item()}
+
+
+def _reconstruction(y: Tensor, x: Tensor, job: TrainingJob) -> Tensor:
+    loss: Tensor = RECONSTRUCTION_WEIGHT * F.l1_loss(y, x) + PERCEPTUAL_WEIGHT * job.perceptual(y, x).mean()
+    return loss
+
+
+def _jitter(y: Tensor, draws: torch.Generator) -> Tensor:
+    """Shifted by up to SHIFT pixels, and mirrored, or not; all faces alike."""
+    down, right, mirrored = torch.randint(-SHIFT, SHIFT + 1, (3,), generator=draws).tolist()
+    padded = F.pad(y, (SHIFT,) * 4, mode="replicate").roll((down, right), (2, 3))
+    moved: Tensor = padded[..., SHIFT:-SHIFT, SHIFT:-SHIFT]
+    return moved.flip(3) if mirrored > 0 else moved
+
+
+def _descend(loss: Tensor, network: nn.Module, optimizer: torch.optim.Adam) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimizer.step()
+
+
+@torch.no_grad()
+def validate(network: SimSwapGenerator, recogniser: nn.Module, job: TrainingJob) -> dict[str, float]:
+    """On the validation faces, each with its neighbour as source: share of swaps nearer to the source, SSIM to x."""
+    network.eval()
+    x = job.validation[0].to(job.device)
+    source = x.roll(1, 0)
+    y = (network((x + 1) / 2, latent_identity(recogniser, source)) * 2 - 1).clamp(-1, 1)
+    to_source, to_own = ((recogniser(y) - recogniser(face)).norm(dim=1) for face in (source, x))
+    ssim = job.metrics["ssim"].measure(Pair(y, x))
+    assert ssim is not None
+    return {
+        "swapped": float((to_source < to_own).float().mean()),
+        "to_source": float(to_source.mean()),
+        "to_own": float(to_own.mean()),
+        "ssim": float(ssim.mean()),
+    }
+
+
+def card(job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
+    """What stands beside the weights."""
+    started = "" if job.start is None else f" --start {job.start[1]}.safetensors"
+    return {
+        "what": "SimSwap at 64 pixels: the generator; identities come from the shipped face recogniser",
+        "data": f"synthetic faces of the shipped generator, {job.steps * job.batch} in all",
+        "recipe": f"{job.steps} steps of {job.batch} faces, Adam {LEARNING_RATE}, discriminator {DISCRIMINATOR_RATE}; "
+        "manipulators/simswap_training.py",
+        "command": f"arsbench train simswap --steps {job.steps} --batch {job.batch} --seed {job.seed}{started}",
+        "reached": {"faces": "validation", **{name: round(value, 4) for name, value in reached.items()}},
+        "licence": "MIT",
+        **job.started_from(),
+    }
+
+
+def _decay(step: int, steps: int) -> float:
+    """Warm for 50 steps, constant for the first half, then a cosine down to a twentieth."""
+    late = max(0.0, 2 * step / steps - 1)
+    return min(1.0, (step + 1) / 50) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * late)))

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+import arsbench
+from arsbench import metrics
+from arsbench.contracts import TrainingJob
+
+
+@pytest.fixture
+def small_job():
+    """``small_job(folder, steps, stop_after)``: a training on four faces, interrupted after that step."""
+
+    def make(folder, steps, stop_after=None):
+        def report(step, reached):
+            if step == stop_after:
+                raise KeyboardInterrupt
+
+        return TrainingJob(
+            faces=lambda first, count: arsbench.load_faces(split="val", n=count),
+            latents=lambda first, count: None,
+            validation=arsbench.load_faces(n=4),
+            perceptual=metrics.load_lpips("cpu"),
+            metrics={metric.name: metric for metric in metrics.all_metrics("cpu")},
+            folder=folder,
+            steps=steps,
+            batch=4,
+            report=report,
+        )
+
+    return make

@@ -1,0 +1,46 @@
+"""SimSwap's training, in miniature."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from arsbench.contracts import load_weights
+from manipulators import simswap_training
+from manipulators.simswap import SimSwap, open_generator
+
+
+@pytest.fixture(autouse=True)
+def _a_checkpoint_every_step(monkeypatch):
+    monkeypatch.setattr(simswap_training, "CHECKPOINT_EVERY", 1)
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, small_job):
+    whole = SimSwap.train(small_job(tmp_path / "whole", 3))
+    with pytest.raises(KeyboardInterrupt):
+        SimSwap.train(small_job(tmp_path / "stopped", 3, stop_after=2))
+    resumed = SimSwap.train(small_job(tmp_path / "stopped", 3))
+    assert resumed.read_bytes() == whole.read_bytes()
+
+
+def test_first_a_face_is_drawn_then_swapped(tmp_path, small_job):
+    SimSwap.train(small_job(tmp_path, 3))
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert ["identity" in line for line in log] == [False, False, True]
+    assert {"swapped", "to_source", "to_own", "ssim"} <= log[-1].keys()
+
+
+def test_the_result_can_be_loaded(tmp_path, small_job):
+    path = SimSwap.train(small_job(tmp_path, 1))
+    open_generator().load_state_dict(load_weights(path.parent, path.stem)[0])
+
+
+def test_jitter_moves_a_face_and_keeps_its_size():
+    x = torch.arange(3 * 16 * 16.0).view(1, 3, 16, 16)
+    seen = [simswap_training._jitter(x, torch.Generator().manual_seed(seed)) for seed in range(8)]
+    assert all(y.shape == x.shape for y in seen)
+    assert sum(torch.equal(y, x) for y in seen) < 2
+    # All but the border's pixels are pixels of x.
+    assert all(set(y.unique().tolist()) <= set(x.unique().tolist()) for y in seen)

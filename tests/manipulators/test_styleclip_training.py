@@ -1,0 +1,49 @@
+"""StyleCLIP's training, in miniature."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from arsbench.contracts import load_weights
+from manipulators import styleclip_training
+from manipulators.styleclip import EDITS, StyleClip, StyleClipModel, load_psp
+from manipulators.styleclip_training import Trainer
+
+
+@pytest.fixture(autouse=True)
+def _a_checkpoint_every_step(monkeypatch):
+    monkeypatch.setattr(styleclip_training, "CHECKPOINT_EVERY", 1)
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, small_job):
+    whole = StyleClip.train(small_job(tmp_path / "whole", 4))
+    with pytest.raises(KeyboardInterrupt):
+        StyleClip.train(small_job(tmp_path / "stopped", 4, stop_after=3))
+    resumed = StyleClip.train(small_job(tmp_path / "stopped", 4))
+    assert resumed.read_bytes() == whole.read_bytes()
+
+
+def test_first_the_heads_then_the_mappers(tmp_path, small_job):
+    StyleClip.train(small_job(tmp_path, 2))
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert ["recon" in line for line in log] == [True, False]
+    assert ["expression" in line for line in log] == [False, True]
+
+
+def test_the_result_can_be_loaded_and_names_the_psp_it_needs(tmp_path, small_job):
+    path = StyleClip.train(small_job(tmp_path, 2))
+    StyleClipModel().load_state_dict(load_weights(path.parent, path.stem)[0])
+    assert json.loads(path.with_suffix(".json").read_text())["uses"] == {"psp_open": load_psp()[1]}
+
+
+def test_the_mappers_losses_reach_every_mapper_and_leave_the_heads(tmp_path, small_job):
+    job = small_job(tmp_path, 1)
+    trainer = Trainer(StyleClipModel(), job)
+    losses = trainer.mapper_losses(job.validation[0])
+    torch.stack([loss.float() for loss in losses.values()]).sum().backward()
+    for edit in EDITS:
+        assert all(w.grad is not None and w.grad.any() for w in trainer.model.mappers[edit].parameters())
+    assert all(w.grad is None for w in trainer.model.styles.parameters())
