@@ -27,14 +27,14 @@ from manipulators.networks.simswap import SimSwapGenerator
 from manipulators.simswap import latent_identity
 
 LEARNING_RATE = 1e-3
-DISCRIMINATOR_RATE = 5e-4
+DISCRIMINATOR_RATE = 1e-3
 IDENTITY_WEIGHT = 8.0
 RECONSTRUCTION_WEIGHT = 10.0
 PERCEPTUAL_WEIGHT = 2.0
 FEATURE_WEIGHT = 2.0
 SWAP_SHARE = 0.3
 """Of the reconstruction's weights, for the swaps."""
-ADVERSARIAL_WEIGHT = 0.3
+ADVERSARIAL_WEIGHT = 1.5
 SAME_SHARE = 0.25
 """Share of the batch that is given its own identity."""
 SWAP_FROM = 0.35

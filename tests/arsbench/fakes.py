@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from arsbench.contracts import Manipulator, Perturbation, Protector, uniform
+from arsbench.contracts import ArsbenchError, Manipulator, Perturbation, Protector, uniform
 
 
 class Mirror(Manipulator):
@@ -166,3 +166,17 @@ class FourLevels(Fade):
 
 class NotAMethod:
     name = "nothing"
+
+
+class Official(Mirror):
+    """Of the paper track; runs with random weights alone."""
+
+    name = "official"
+    track = "paper"
+    checkpoints = ("absent",)
+
+    def __init__(self, device="cpu", condition=None, condition_faces=None, condition_keys=(), random_weights=False):
+        super().__init__(device, condition, condition_faces, condition_keys)
+        if not random_weights:
+            raise ArsbenchError("the official checkpoint 'absent' is not there")
+        self.random_weights = True

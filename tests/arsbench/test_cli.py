@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import pickle
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from PIL import Image
 
 from arsbench.cli import commands, execute_command
 from manipulators.psp import PspRecon
@@ -155,20 +158,58 @@ def test_list(cli, kind):
 
 
 def test_list_manipulators_says_which_weights_under_which_licence_and_whether_ready(cli):
-    entries = {entry["name"]: entry for entry in json.loads(cli("list", "manipulators", "--json")[1])}
-    recon = entries["psp-recon"]
+    entries = {(e["name"], e["track"]): e for e in json.loads(cli("list", "manipulators", "--json")[1])}
+    recon = entries["psp-recon", "open"]
     card = json.loads(PspRecon.weights_files[0].with_suffix(".json").read_text())
     assert (recon["track"], recon["size"], recon["ready"]) == ("open", 64, True)
     assert [(w["sha256"], w["licence"]) for w in recon["weights"]] == [(card["sha256"], "MIT")]
-    (line,) = (line for line in cli("list", "manipulators")[1].splitlines() if line.startswith("psp-recon "))
-    assert f"open  64 x 64  {card['sha256'][:8]}" in line
+    line = next(line for line in cli("list", "manipulators")[1].splitlines() if line.startswith("psp-recon "))
+    assert line.split()[1:6] == ["open", "64", "x", "64", card["sha256"][:8]]
+    assert entries["psp-recon", "paper"]["missing"] == ["psp"]
 
 
 def test_a_manipulator_without_its_weights_is_listed_as_not_ready(cli, monkeypatch, tmp_path):
     monkeypatch.setattr(PspRecon, "weights_files", (tmp_path / "psp_open.safetensors",))
-    (entry,) = (e for e in json.loads(cli("list", "manipulators", "--json")[1]) if e["name"] == "psp-recon")
+    entry = next(e for e in json.loads(cli("list", "manipulators", "--json")[1]) if e["name"] == "psp-recon")
     assert entry["ready"] is False
     assert "  not ready  " in cli("list", "manipulators")[1]
+
+
+def test_a_checkpoint_that_would_run_code_is_one_sentence(cli, tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return exec, (f"open({str(tmp_path / 'mark')!r}, 'w')",)
+
+    (tmp_path / "psp.pt").write_bytes(pickle.dumps(Hostile()))
+    code, _, err = cli("checkpoints", "add", "psp", "psp.pt")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "is refused" in err
+    assert not (tmp_path / "mark").exists()
+
+
+def test_checkpoints_verify_finds_what_is_damaged(cli, own_cache):
+    folder = own_cache.parent / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "arcface.safetensors").write_bytes(b"weights")
+    (folder / "arcface.json").write_text(
+        json.dumps({"sha256": hashlib.sha256(b"weights").hexdigest(), "source": "a.tar"})
+    )
+    assert cli("checkpoints", "verify")[:2] == (0, "ok  arcface\n")
+    assert "from a.tar" in cli("checkpoints", "list")[1]
+    (folder / "arcface.safetensors").write_bytes(b"Weights")
+    code, out, _ = cli("checkpoints", "verify")
+    assert code == 1
+    assert out.startswith("!!  arcface: ")
+
+
+def test_data_add_divides_a_folder(cli, tmp_path):
+    for i in range(28):
+        Image.new("RGB", (8, 8), (i, i, i)).save(tmp_path / f"{i}.png")
+    code, out, _ = cli("data", "add", "ffhq", tmp_path)
+    assert code == 0
+    assert out.startswith("ffhq: 20 train, 4 val, 4 test")
+    assert cli("data", "list")[1] == out
 
 
 def test_doctor_fits_one_screen(cli):

@@ -13,11 +13,6 @@ from arsbench.contracts import ArsbenchError
 from arsbench.datasets import AddedFaces
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def copy(tmp_path):
     """``copy(n)`` -> a folder of ``n`` pictures in subfolders, all different."""
