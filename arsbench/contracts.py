@@ -287,6 +287,7 @@ class TrainingJob:
     Attributes:
         faces: (first, count) -> (faces ``[count, 3, H, W]``, keys), the training faces ``first`` onwards.
         latents: (first, count) -> the generator's z of those faces ``[count, 100]``.
+        collages: (z ``[B, 100]``, rows ``[B]``) -> their faces, each with the inner face of another row.
         validation: a fixed batch of validation faces and their keys.
         perceptual: LPIPS as a differentiable module, (a, b) in [-1, 1] -> ``[B, 1, 1, 1]``.
         metrics: the protocol's metrics by name; mse, amplification and unrecovered are differentiable.
@@ -302,6 +303,7 @@ class TrainingJob:
 
     faces: Callable[[int, int], tuple[Tensor, list[str]]]
     latents: Callable[[int, int], Tensor]
+    collages: Callable[[Tensor, Tensor], Tensor]
     validation: tuple[Tensor, list[str]]
     perceptual: torch.nn.Module
     metrics: Mapping[str, Metric]

@@ -16,6 +16,10 @@ from torch import Tensor, nn
 from arsbench.contracts import load_weights
 
 Z_SIZE = 100
+COLLAGE_LAYERS = 6
+"""Layers up to the 8 x 8 features."""
+COLLAGE_MIDDLE, COLLAGE_RADII, COLLAGE_SOFTNESS = (0.55, 0.5), (0.36, 0.3), 0.08
+"""Of the ellipse: middle and radii along height and width, in heights and widths, and softness of its edge in radii."""
 
 
 class FaceGenerator(nn.Module):
@@ -38,6 +42,24 @@ class FaceGenerator(nn.Module):
         """One face per z."""
         out: Tensor = self.main(z[:, :, None, None])
         return out
+
+    def collage(self, z: Tensor, sources: Tensor) -> Tensor:
+        """Faces with the features of others in the middle (Suzuki et al. 2018, internal representation collaging).
+
+        Args:
+            z: ``[B, 100]``.
+            sources: the rows of z ``[B]`` whose 8 x 8 features stand inside a soft ellipse around the middle of the face.
+
+        Returns:
+            ``[B, 3, 64, 64]`` in [-1, 1].
+        """
+        features: Tensor = self.main[:COLLAGE_LAYERS](z[:, :, None, None])
+        rows, columns = ((torch.arange(side) + 0.5) / side for side in features.shape[2:])
+        (middle_y, middle_x), (radius_y, radius_x) = COLLAGE_MIDDLE, COLLAGE_RADII
+        far = ((rows[:, None] - middle_y) / radius_y).square() + ((columns - middle_x) / radius_x).square()
+        inner = torch.sigmoid((1 - far.sqrt()) / COLLAGE_SOFTNESS)
+        pictures: Tensor = self.main[COLLAGE_LAYERS:](features.lerp(features[sources], inner))
+        return pictures
 
 
 def load_face_generator() -> FaceGenerator:

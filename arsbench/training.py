@@ -69,6 +69,7 @@ def train(
     job = TrainingJob(
         faces=faces.training_faces,
         latents=faces.training_latents,
+        collages=faces.collages,
         validation=(validation[0][VALIDATION_FIRST:], validation[1][VALIDATION_FIRST:]),
         perceptual=metrics.load_lpips(place),
         metrics={metric.name: metric for metric in metrics.all_metrics(place)},

@@ -97,6 +97,17 @@ def test_training_faces_go_on_without_end_and_never_enter_validation_or_test() -
     assert training_latents(9998, 4).shape == (4, 100)
 
 
+def test_a_collage_has_another_face_in_the_middle_alone() -> None:
+    z = faces_module.training_latents(0, 4)
+    x = faces_module.training_faces(0, 4)[0]
+    others = torch.tensor([1, 2, 3, 0])
+    made = faces_module.collages(z, others)
+    assert torch.equal(faces_module.collages(z, torch.arange(4)), x)
+    middle, border = (..., slice(28, 40), slice(26, 38)), (..., slice(0, 8), slice(None))
+    assert (made - x[others])[middle].abs().mean() < 0.3 * (made - x)[middle].abs().mean()
+    assert (made - x)[border].abs().mean() < 0.3 * (made - x[others])[border].abs().mean()
+
+
 @pytest.mark.parametrize(
     ("split", "n", "said"),
     [

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 import arsbench
 from arsbench import metrics
@@ -18,7 +19,8 @@ def small_job():
 
         return TrainingJob(
             faces=lambda first, count: arsbench.load_faces(split="val", n=count),
-            latents=lambda first, count: None,
+            latents=lambda first, count: torch.zeros(count, 100),
+            collages=lambda z, sources: arsbench.load_faces(n=len(z))[0],
             validation=arsbench.load_faces(n=4),
             perceptual=metrics.load_lpips("cpu"),
             metrics={metric.name: metric for metric in metrics.all_metrics("cpu")},

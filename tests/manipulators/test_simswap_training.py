@@ -25,7 +25,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, small_job):
     assert resumed.read_bytes() == whole.read_bytes()
 
 
-def test_first_a_face_is_drawn_then_swapped(tmp_path, small_job):
+def test_the_identity_counts_after_the_drawn_swaps(tmp_path, small_job):
     SimSwap.train(small_job(tmp_path, 3))
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert ["identity" in line for line in log] == [False, False, True]
