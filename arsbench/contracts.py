@@ -287,7 +287,7 @@ class TrainingJob:
     Attributes:
         faces: (first, count) -> (faces ``[count, 3, H, W]``, keys), the training faces ``first`` onwards.
         latents: (first, count) -> the generator's z of those faces ``[count, 100]``.
-        collages: (z ``[B, 100]``, rows ``[B]``) -> their faces, each with the inner face of another row.
+        collage: (z of the outer face, z of the inner one, ``[B, 100]`` each) -> raw faces, differentiable.
         validation: a fixed batch of validation faces and their keys.
         perceptual: LPIPS as a differentiable module, (a, b) in [-1, 1] -> ``[B, 1, 1, 1]``.
         metrics: the protocol's metrics by name; mse, amplification and unrecovered are differentiable.
@@ -299,11 +299,13 @@ class TrainingJob:
         report: called after each step with its number and what was reached.
         epsilon: the L_inf budget, for protectors.
         start: a finished weights folder and stem to start from, or ``None``.
+        accumulate: parts that a protector's batch is worked through in, for memory; their gradients are added up.
+        checkpointing: compute the manipulator's activations again on the way back instead of keeping them.
     """
 
     faces: Callable[[int, int], tuple[Tensor, list[str]]]
     latents: Callable[[int, int], Tensor]
-    collages: Callable[[Tensor, Tensor], Tensor]
+    collage: Callable[[Tensor, Tensor], Tensor]
     validation: tuple[Tensor, list[str]]
     perceptual: torch.nn.Module
     metrics: Mapping[str, Metric]
@@ -315,6 +317,8 @@ class TrainingJob:
     report: Callable[[int, dict[str, float]], None] = lambda step, reached: None
     epsilon: float = 0.3
     start: tuple[Path, str] | None = None
+    accumulate: int = 1
+    checkpointing: bool = False
 
     def resume(self) -> dict[str, Any] | None:
         """What :meth:`keep` kept last in this folder, or ``None``."""

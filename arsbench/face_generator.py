@@ -43,22 +43,23 @@ class FaceGenerator(nn.Module):
         out: Tensor = self.main(z[:, :, None, None])
         return out
 
-    def collage(self, z: Tensor, sources: Tensor) -> Tensor:
-        """Faces with the features of others in the middle (Suzuki et al. 2018, internal representation collaging).
+    def collage(self, outer: Tensor, inner: Tensor) -> Tensor:
+        """Faces with other faces' features in the middle (Suzuki et al. 2018, internal representation collaging).
 
         Args:
-            z: ``[B, 100]``.
-            sources: the rows of z ``[B]`` whose 8 x 8 features stand inside a soft ellipse around the middle of the face.
+            outer: z of hair, outline and background ``[B, 100]``.
+            inner: z whose 8 x 8 features stand inside a soft ellipse around the middle of the face ``[B, 100]``.
 
         Returns:
-            ``[B, 3, 64, 64]`` in [-1, 1].
+            ``[B, 3, 64, 64]`` in [-1, 1], differentiable in both.
         """
-        features: Tensor = self.main[:COLLAGE_LAYERS](z[:, :, None, None])
-        rows, columns = ((torch.arange(side) + 0.5) / side for side in features.shape[2:])
+        early, late = self.main[:COLLAGE_LAYERS], self.main[COLLAGE_LAYERS:]
+        around, face = (early(z[:, :, None, None]) for z in (outer, inner))
+        rows, columns = ((torch.arange(side) + 0.5) / side for side in face.shape[2:])
         (middle_y, middle_x), (radius_y, radius_x) = COLLAGE_MIDDLE, COLLAGE_RADII
         far = ((rows[:, None] - middle_y) / radius_y).square() + ((columns - middle_x) / radius_x).square()
-        inner = torch.sigmoid((1 - far.sqrt()) / COLLAGE_SOFTNESS)
-        pictures: Tensor = self.main[COLLAGE_LAYERS:](features.lerp(features[sources], inner))
+        inside = torch.sigmoid((1 - far.sqrt()) / COLLAGE_SOFTNESS).to(face.dtype)
+        pictures: Tensor = late(around + (face - around) * inside)
         return pictures
 
 

@@ -231,10 +231,9 @@ def training_faces(first: int, count: int) -> tuple[Tensor, list[str]]:
     ]
 
 
-@torch.no_grad()
-def collages(z: Tensor, sources: Tensor) -> Tensor:
-    """Delivered :meth:`FaceGenerator.collage`: faces with the inner face of the rows ``sources`` of z ``[B, 100]``."""
-    return deliver(_generator().collage(z, sources))
+def collage(outer: Tensor, inner: Tensor) -> Tensor:
+    """:meth:`arsbench.face_generator.FaceGenerator.collage` with the shipped weights."""
+    return _generator().collage(outer, inner)
 
 
 # --- a folder of the user's own -------------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ def train(
     seed: int = 0,
     epsilon: float = 0.3,
     start: Path | None = None,
+    accumulate: int = 1,
+    checkpointing: bool = False,
     progress: Silent | None = None,
 ) -> Path:
     """Trains a protector against a manipulator, or a manipulator by itself; started again, it goes on.
@@ -45,6 +47,8 @@ def train(
         seed: of the initial weights and the draws.
         epsilon: L_inf budget of a protector.
         start: finished weights (``.safetensors``) to start from.
+        accumulate: parts that a protector's batch is worked through in, for memory.
+        checkpointing: of the manipulator's activations, for memory; a protector's step takes a third longer.
         progress: what is shown meanwhile.
 
     Returns:
@@ -69,7 +73,7 @@ def train(
     job = TrainingJob(
         faces=faces.training_faces,
         latents=faces.training_latents,
-        collages=faces.collages,
+        collage=faces.collage,
         validation=(validation[0][VALIDATION_FIRST:], validation[1][VALIDATION_FIRST:]),
         perceptual=metrics.load_lpips(place),
         metrics={metric.name: metric for metric in metrics.all_metrics(place)},
@@ -81,6 +85,8 @@ def train(
         report=report,
         epsilon=epsilon,
         start=None if start is None else (start.parent, start.stem),
+        accumulate=accumulate,
+        checkpointing=checkpointing,
     )
     with progress:
         progress.start(steps, unit="steps")

@@ -4,9 +4,10 @@ Losses as in the paper (Chen et al. 2020, section 3.3): identity - the recognise
 source's; reconstruction - where source and target are the same face, the output is that face; weak feature matching -
 deep features of the discriminator keep the target's attributes; adversarial - hinge, on patches. The paper's alone, at
 this size, end in pictures that only the recogniser takes for the source. Generated faces allow more: a swap, too, has
-a picture to be reconstructed, the face that their generator draws with the source's features in the middle and the
-target's around them. That is learnt first; the other three losses come in at ``ADVERSARIAL_FROM``.
-Identity is measured on shifted and mirrored outputs, as the squared distance of descriptors in units of the mean one
+a picture to be reconstructed. A teacher, which knows the z of both faces, learns first to have it drawn by the faces'
+own generator: the target's features around, in the middle those of a z near the source's, moved so that the picture
+keeps to the target. The generator of swaps then learns to draw the teacher's pictures, and last meets all losses.
+Identity is measured on shifted and mirrored pictures, as the squared distance of descriptors in units of the mean one
 between two people.
 """
 
@@ -36,8 +37,10 @@ FEATURE_WEIGHT = 1.0
 ADVERSARIAL_WEIGHT = 0.3
 SAME_SHARE = 0.25
 """Share of the batch that is given its own identity."""
-ADVERSARIAL_FROM = 0.5
-"""Share of the steps before identity, adversarial and feature-matching losses."""
+TEACHER_UNTIL, DRAWING_UNTIL = 0.2, 0.7
+"""Shares of the steps in which the teacher learns, and after which all losses count."""
+TEACHER_IDENTITY_WEIGHT, TEACHER_L1_WEIGHT, TEACHER_PERCEPTUAL_WEIGHT = 1.0, 5.0, 1.0
+TEACHER_WIDTH = 512
 SHIFT = 3
 """Pixels."""
 CHECKPOINT_EVERY = 100
@@ -60,18 +63,38 @@ class Discriminator(nn.Module):
         return self.exit(x), x
 
 
+class Teacher(nn.Module):
+    """z of targets and sources ``[B, 100]`` each -> z of the faces to be drawn in the middle, as long as the sources'."""
+
+    def __init__(self, z_size: int = 100, width: int = TEACHER_WIDTH) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for n_in in (2 * z_size, width, width):
+            layers += [nn.Linear(n_in, width), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers)
+        self.exit = nn.Linear(width, z_size)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)
+
+    def forward(self, targets: Tensor, sources: Tensor) -> Tensor:
+        moved = sources + self.exit(self.layers(torch.cat([targets, sources], 1))).float()
+        return moved * (sources.norm(dim=1, keepdim=True) / moved.norm(dim=1, keepdim=True))
+
+
 def train(network: SimSwapGenerator, job: TrainingJob) -> Path:
     """Runs or resumes the training; returns the file of the averaged weights, with its card beside it."""
     with seeded(job.seed):
-        judge = Discriminator()
+        judge, teacher = Discriminator(), Teacher()
     if job.start is not None:
         network.load_state_dict(load_weights(*job.start)[0])
     for part in (network, judge):
         part.to(job.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    teacher.to(job.device).train()
     average = copy.deepcopy(network).requires_grad_(False)
     optimizers = [
         torch.optim.Adam(network.parameters(), LEARNING_RATE, betas=(0.5, 0.99)),
         torch.optim.Adam(judge.parameters(), DISCRIMINATOR_RATE, betas=(0.5, 0.99)),
+        torch.optim.Adam(teacher.parameters(), LEARNING_RATE),
     ]
     recogniser = load_face_recogniser(job.device)
     first = 0
@@ -80,27 +103,35 @@ def train(network: SimSwapGenerator, job: TrainingJob) -> Path:
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         judge.load_state_dict(state["judge"])
+        teacher.load_state_dict(state["teacher"])
         for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
         first = state["step"]
+    drawing, swapping = math.ceil(TEACHER_UNTIL * job.steps), math.ceil(DRAWING_UNTIL * job.steps)
     for step in range(first, job.steps):
-        for optimizer, peak in zip(optimizers, (LEARNING_RATE, DISCRIMINATOR_RATE), strict=True):
-            optimizer.param_groups[0]["lr"] = peak * _decay(step, job.steps)
+        rate = _decay(step, drawing) if step < drawing else _decay(step - drawing, job.steps - drawing)
+        for optimizer, peak in zip(optimizers, (LEARNING_RATE, DISCRIMINATOR_RATE, LEARNING_RATE), strict=True):
+            optimizer.param_groups[0]["lr"] = peak * rate
         x = job.faces(step * job.batch, job.batch)[0].to(job.device)
-        sources = _sources(len(x))
-        wanted = job.collages(job.latents(step * job.batch, job.batch), sources).to(x)
-        if step < ADVERSARIAL_FROM * job.steps:
-            reached = _draw_step(network, optimizers[0], recogniser, (x, wanted, sources), job)
+        z, sources = job.latents(step * job.batch, job.batch).to(job.device), _sources(len(x))
+        draws = generator(f"step {step}", "simswap", job.seed)
+        if step < drawing:
+            reached = _teacher_step(teacher, optimizers[2], recogniser, (x, z), job, draws)
         else:
-            draws = generator(f"step {step}", "simswap", job.seed)
-            reached = _swap_step(network, judge, optimizers, recogniser, (x, wanted, sources), job, draws)
-        update_average(average, network, step, AVERAGE_DECAY)
+            with torch.no_grad():
+                swapped = job.collage(z, torch.where(_own(sources)[:, None], z, teacher(z, z[sources]))).to(x)
+            if step < swapping:
+                reached = _draw_step(network, optimizers[0], recogniser, (x, swapped, sources), job)
+            else:
+                reached = _swap_step(network, judge, optimizers, recogniser, (x, swapped, sources), job, draws)
+            update_average(average, network, step - drawing, AVERAGE_DECAY)
         if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == job.steps:
             reached |= validate(average, recogniser, job)
             state = {
                 "network": network.state_dict(),
                 "average": average.state_dict(),
                 "judge": judge.state_dict(),
+                "teacher": teacher.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             }
             job.keep(state, step + 1, reached)
@@ -113,6 +144,31 @@ def _sources(n: int) -> Tensor:
     """Whose identity each face of the batch is given: the first few their own, the others their neighbour's."""
     same = max(1, round(SAME_SHARE * n))
     return torch.cat([torch.arange(same), same + torch.arange(n - same).roll(1)])
+
+
+def _own(sources: Tensor) -> Tensor:
+    """Which faces of the batch are given their own identity."""
+    return sources == torch.arange(len(sources))
+
+
+def _teacher_step(
+    teacher: Teacher,
+    optimizer: torch.optim.Adam,
+    recogniser: nn.Module,
+    faces: tuple[Tensor, Tensor],
+    job: TrainingJob,
+    draws: torch.Generator,
+) -> dict[str, float]:
+    x, z = faces
+    with torch.autocast(job.device.type, torch.bfloat16):
+        with torch.no_grad():
+            own = recogniser(x).float()
+        wanted = own.roll(1, 0)
+        y = job.collage(z, teacher(z, z.roll(1, 0))).float()
+        identity = _identity_distance(recogniser(_jitter(y, draws)).float(), wanted, own)
+        kept = TEACHER_L1_WEIGHT * F.l1_loss(y, x) + TEACHER_PERCEPTUAL_WEIGHT * job.perceptual(y, x).float().mean()
+    _descend(TEACHER_IDENTITY_WEIGHT * identity + kept, teacher, optimizer)
+    return {"teacher_identity": identity.item(), "teacher_kept": kept.item()}
 
 
 def _draw_step(
@@ -142,7 +198,7 @@ def _swap_step(
     draws: torch.Generator,
 ) -> dict[str, float]:
     x, wanted, sources = swaps
-    others = (sources != torch.arange(len(x))).nonzero()[:, 0]
+    others = (~_own(sources)).nonzero()[:, 0]
     with torch.autocast(job.device.type, torch.bfloat16):
         with torch.no_grad():
             own = recogniser(x).float()
@@ -151,11 +207,10 @@ def _swap_step(
             features_x = judge(x)[1].float()
         y = network((x + 1) / 2, identity).float() * 2 - 1
         scores, features = judge(y)
-        between = (own - theirs)[others].square().sum(1).mean()
         seen = recogniser(_jitter(y[others], draws)).float()
         parts = {
             "reconstruction": _reconstruction(y, wanted, job),
-            "identity": IDENTITY_WEIGHT * (seen - theirs[others]).square().sum(1).mean() / between,
+            "identity": IDENTITY_WEIGHT * _identity_distance(seen, theirs[others], own[others]),
             "features": FEATURE_WEIGHT * F.l1_loss(features.float(), features_x),
             "adversarial": -ADVERSARIAL_WEIGHT * scores.float().mean(),
         }
@@ -166,6 +221,11 @@ def _swap_step(
     loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
     _descend(loss, judge, optimizers[1])
     return {**{name: part.item() for name, part in parts.items()}, "discriminator": loss.item()}
+
+
+def _identity_distance(seen: Tensor, wanted: Tensor, own: Tensor) -> Tensor:
+    """Squared distance of descriptors ``[B, 128]`` from those wanted, where that of their own is 1."""
+    return (seen - wanted).square().sum(1).mean() / (own - wanted).square().sum(1).mean()
 
 
 def _reconstruction(y: Tensor, x: Tensor, job: TrainingJob) -> Tensor:

@@ -7,15 +7,18 @@ that are shipped, validation, the log.
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from arsbench.contracts import (
     Manipulator,
@@ -58,13 +61,50 @@ SHARES = (0.18, 0.24, 0.28, 0.11, 0.08, 0.11)
 HARDNESS = 5.0
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some faces ``[B, 3, H, W]`` of a batch with what their loss left behind; ``perturbed`` is for the adversarial net."""
+
+    x: Tensor
+    keys: list[str]
+    loss: Tensor
+    reached: dict[str, float] = field(default_factory=dict)
+    perturbed: Tensor | None = None
+
+
 class Objective(ABC):
     """One way to train the network against a manipulator."""
 
-    learning_rate: float
+    name: ClassVar[str]
+    learning_rate: ClassVar[float]
 
     def __init__(self, manipulator: Manipulator, job: TrainingJob) -> None:
         self.manipulator, self.job = manipulator, job
+
+    def step(
+        self, network: ArsNetwork, optimizer: torch.optim.Optimizer, x: Tensor, keys: list[str], at: int
+    ) -> dict[str, float]:
+        """One update from the batch ``x`` [B, 3, H, W], a part at a time; returns what was reached, for the log."""
+        size = math.ceil(len(x) / self.job.accumulate)
+        parts: list[Part] = []
+        optimizer.zero_grad(set_to_none=True)
+        for number, first in enumerate(range(0, len(x), size)):
+            faces, names = x[first : first + size], keys[first : first + size]
+            draws = generator(f"step {at}" + (f" part {number}" if number else ""), self.name, self.job.seed)
+            part = self.part(network, faces, names, at, draws)
+            (part.loss * (len(faces) / len(x))).backward()  # type: ignore[no-untyped-call]
+            parts.append(part)
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        return _means(parts) | self.follow(parts, at)
+
+    @abstractmethod
+    def part(self, network: ArsNetwork, x: Tensor, keys: list[str], at: int, draws: torch.Generator) -> Part:
+        """The mean loss of some faces of step ``at``, not yet differentiated."""
+
+    def follow(self, parts: list[Part], at: int) -> dict[str, float]:
+        """What else is updated after the network, on the same faces; returns what it reached."""
+        return {}
 
     def protect(self, network: ArsNetwork, x: Tensor) -> tuple[Noises, Tensor, Tensor]:
         """The noises, and the basic and the robust protected pictures; the convolutions run in bfloat16."""
@@ -74,15 +114,16 @@ class Objective(ABC):
         return noises, (x + noises.basic).clamp(-1, 1), (x + noises.robust).clamp(-1, 1)
 
     def manipulate(self, x: Tensor, keys: list[str]) -> Tensor:
-        """G(x), raw, computed in bfloat16."""
-        with torch.autocast(self.job.device.type, torch.bfloat16):
-            return self.manipulator.manipulate(x, keys).float()
+        """G(x), raw, computed in bfloat16; with checkpointing its activations are computed again on the way back."""
 
-    @abstractmethod
-    def step(
-        self, network: ArsNetwork, optimizer: torch.optim.Optimizer, x: Tensor, keys: list[str], at: int
-    ) -> dict[str, float]:
-        """One update from the batch ``x`` [B, 3, H, W]; returns what was reached, for the log."""
+        def forward(x: Tensor) -> Tensor:
+            with torch.autocast(self.job.device.type, torch.bfloat16):
+                return self.manipulator.manipulate(x, keys).float()
+
+        if not (self.job.checkpointing and torch.is_grad_enabled()):
+            return forward(x)
+        y: Tensor = checkpoint(forward, x, use_reentrant=False)
+        return y
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint has to hold beside the network."""
@@ -95,28 +136,23 @@ class Objective(ABC):
 class Untargeted(Objective):
     """Pushes G away from y, rewarding the three things that ``sr_strict`` asks for, clean (f) and perturbed (g)."""
 
+    name = "ars_untargeted"
     learning_rate = UNTARGETED_RATE
 
-    def step(
-        self, network: ArsNetwork, optimizer: torch.optim.Optimizer, x: Tensor, keys: list[str], at: int
-    ) -> dict[str, float]:
-        """One step of the gain; each group of the batch meets one random perturbation, x and x_p alike."""
-        draws = generator(f"step {at}", "ars_untargeted", self.job.seed)
+    def part(self, network: ArsNetwork, x: Tensor, keys: list[str], at: int, draws: torch.Generator) -> Part:
+        """Less the gain; each group of the faces meets one random perturbation, x and x_p alike."""
         _, x_basic, x_robust = self.protect(network, x)
         px, px_p = self._perturb(x, x_robust, keys, draws)
         before, after, weights = [px], [px_p], [ROBUST_WEIGHT]
         if self.job.start is None and at < BASIC_SHARE * self.job.steps:
             before, after, weights = [px, x], [px_p, x_basic], [ROBUST_WEIGHT, 1.0]
-        clean, protected, keys = torch.cat(before), torch.cat(after), keys * len(before)
+        clean, protected, names = torch.cat(before), torch.cat(after), keys * len(before)
         with torch.no_grad():
-            references = self._soft_clamp(self.manipulate(clean, keys))
-        outputs = self._soft_clamp(self.manipulate(protected, keys))
+            references = self._soft_clamp(self.manipulate(clean, names))
+        outputs = self._soft_clamp(self.manipulate(protected, names))
         gains = self._gain(Pair(references, outputs, px=clean, px_p=protected)).view(len(before), -1).mean(1)
-        optimizer.zero_grad(set_to_none=True)
-        (-gains @ gains.new_tensor(weights)).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        return dict(zip(("gain_robust", "gain_basic"), gains.tolist(), strict=False))
+        reached = dict(zip(("gain_robust", "gain_basic"), gains.tolist(), strict=False))
+        return Part(x, keys, -gains @ gains.new_tensor(weights), reached)
 
     def _perturb(self, x: Tensor, x_p: Tensor, keys: list[str], draws: torch.Generator) -> tuple[Tensor, Tensor]:
         size = math.ceil(len(x) / GROUPS)
@@ -153,6 +189,7 @@ class Untargeted(Objective):
 class Targeted(Objective):
     """The paper's training: theta by (2), psi by (10) with the perturbation module, phi of q by (8)."""
 
+    name = "ars"
     learning_rate = TARGETED_RATE
 
     def __init__(self, manipulator: Manipulator, job: TrainingJob) -> None:
@@ -162,15 +199,12 @@ class Targeted(Objective):
         self.adversary = adversary.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), TARGETED_RATE)
 
-    def step(
-        self, network: ArsNetwork, optimizer: torch.optim.Optimizer, x: Tensor, keys: list[str], at: int
-    ) -> dict[str, float]:
-        """Theta and psi with q fixed; then, once q takes part, phi on the same pictures with them fixed."""
-        draws = generator(f"step {at}", "ars", self.job.seed)
+    def part(self, network: ArsNetwork, x: Tensor, keys: list[str], at: int, draws: torch.Generator) -> Part:
+        """The loss of theta and psi, with q fixed."""
         noises, x_basic, x_robust = self.protect(network, x)
         perturbed = perturbation_module(x_robust, x, draws)
         pictures = [x_basic, perturbed]
-        late = at / self.job.steps - ADVERSARIAL_FROM
+        late = self._late(at)
         if late >= 0:
             self.adversary.requires_grad_(False)
             pictures.append(self._undo(perturbed))
@@ -178,30 +212,36 @@ class Targeted(Objective):
         to_white = torch.stack([F.mse_loss(y, torch.ones_like(y)) for y in outputs])
         weights = to_white.new_tensor([1.0, 1.0, ADVERSARIAL_WEIGHT * late / (1 - ADVERSARIAL_FROM)][: len(pictures)])
         noise = noises.basic.square().mean() + noises.robust.square().mean()
-        optimizer.zero_grad(set_to_none=True)
-        (to_white @ weights + noise_weight(self.job.epsilon) * noise).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
         reached = dict(zip(("white_basic", "white_robust", "white_undone"), to_white.tolist(), strict=False))
-        if late >= 0:
-            reached["phi"] = self._train_adversary(x, perturbed.detach(), keys)
-        return reached
+        loss = to_white @ weights + noise_weight(self.job.epsilon) * noise
+        return Part(x, keys, loss, reached, perturbed.detach())
+
+    def follow(self, parts: list[Part], at: int) -> dict[str, float]:
+        """One step of q by (8), once it takes part, on the same pictures with theta and psi fixed."""
+        if self._late(at) < 0:
+            return {}
+        self.adversary.requires_grad_(True)
+        self.adversary_optimizer.zero_grad(set_to_none=True)
+        reached = 0.0
+        for part in parts:
+            assert part.perturbed is not None
+            share = len(part.x) / sum(len(each.x) for each in parts)
+            with torch.no_grad():
+                y = self.manipulate(part.x, part.keys)
+            phi = F.mse_loss(self.manipulate(self._undo(part.perturbed), part.keys), y) * share
+            phi.backward()  # type: ignore[no-untyped-call]
+            reached += phi.item()
+        self.adversary_optimizer.step()
+        return {"phi": reached}
+
+    def _late(self, at: int) -> float:
+        """How far into the share of the steps with q; negative before."""
+        return at / self.job.steps - ADVERSARIAL_FROM
 
     def _undo(self, perturbed: Tensor) -> Tensor:
         with torch.autocast(perturbed.device.type, torch.bfloat16):
             undone: Tensor = self.adversary(perturbed)
         return undone
-
-    def _train_adversary(self, x: Tensor, perturbed: Tensor, keys: list[str]) -> float:
-        """One step of q by (8); returns its loss."""
-        self.adversary.requires_grad_(True)
-        with torch.no_grad():
-            y = self.manipulate(x, keys)
-        phi = F.mse_loss(self.manipulate(self._undo(perturbed), keys), y)
-        self.adversary_optimizer.zero_grad(set_to_none=True)
-        phi.backward()  # type: ignore[no-untyped-call]
-        self.adversary_optimizer.step()
-        return phi.item()
 
     def state(self) -> dict[str, Any]:
         """The adversarial net and its optimiser."""
@@ -211,6 +251,13 @@ class Targeted(Objective):
         """Takes back what :meth:`state` gave."""
         self.adversary.load_state_dict(state["adversary"])
         self.adversary_optimizer.load_state_dict(state["adversary_optimizer"])
+
+
+def _means(parts: list[Part]) -> dict[str, float]:
+    """What was reached, over all faces."""
+    n = sum(len(part.x) for part in parts)
+    names = dict.fromkeys(itertools.chain.from_iterable(part.reached for part in parts))
+    return {name: sum(part.reached[name] * len(part.x) for part in parts) / n for name in names}
 
 
 def noise_weight(epsilon: float) -> float:
@@ -262,6 +309,7 @@ def card(objective: Objective, stem: str, job: TrainingJob, reached: dict[str, f
     """What stands beside the weights."""
     name = stem.split("--")[0]
     start = "" if job.start is None else f" --start {job.start[1]}.safetensors"
+    start += f" --accumulate {job.accumulate}" if job.accumulate > 1 else ""
     return {
         "what": f"{name} against {objective.manipulator.name}, epsilon {job.epsilon}",
         "epsilon": job.epsilon,

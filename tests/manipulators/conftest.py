@@ -19,8 +19,8 @@ def small_job():
 
         return TrainingJob(
             faces=lambda first, count: arsbench.load_faces(split="val", n=count),
-            latents=lambda first, count: torch.zeros(count, 100),
-            collages=lambda z, sources: arsbench.load_faces(n=len(z))[0],
+            latents=lambda first, count: torch.randn(count, 100, generator=torch.Generator().manual_seed(first)),
+            collage=lambda outer, inner: outer.mean(1).sub(inner.mean(1))[:, None, None, None].expand(-1, 3, 64, 64),
             validation=arsbench.load_faces(n=4),
             perceptual=metrics.load_lpips("cpu"),
             metrics={metric.name: metric for metric in metrics.all_metrics("cpu")},

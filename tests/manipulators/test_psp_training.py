@@ -33,7 +33,7 @@ def job(tmp_path):
     return TrainingJob(
         faces=faces,
         latents=lambda first, count: torch.zeros(count, 100),
-        collages=lambda z, sources: torch.zeros(len(z), 3, 64, 64),
+        collage=lambda outer, inner: torch.zeros(len(outer), 3, 64, 64),
         validation=faces(100, 2),
         perceptual=NoDistance(),
         metrics={},

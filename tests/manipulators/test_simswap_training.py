@@ -25,11 +25,17 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, small_job):
     assert resumed.read_bytes() == whole.read_bytes()
 
 
-def test_the_identity_counts_after_the_drawn_swaps(tmp_path, small_job):
+def test_the_teacher_learns_first_then_drawing_then_all_losses_count(tmp_path, small_job):
     SimSwap.train(small_job(tmp_path, 3))
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert ["identity" in line for line in log] == [False, False, True]
+    assert ["teacher_identity" in line for line in log] == [True, False, False]
+    assert ["identity" in line for line in log] == [False, False, False]
     assert {"swapped", "to_source", "to_own", "ssim"} <= log[-1].keys()
+
+
+def test_an_untrained_teacher_draws_the_source_s_features():
+    targets, sources = torch.randn(2, 3, 100, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(simswap_training.Teacher()(targets, sources), sources)
 
 
 def test_the_result_can_be_loaded(tmp_path, small_job):

@@ -29,7 +29,7 @@ def job(folder, steps, seed=0):
     return TrainingJob(
         faces=training_faces,
         latents=lambda first, count: torch.zeros(count, 100),
-        collages=lambda z, sources: torch.zeros(len(z), 3, 64, 64),
+        collage=lambda outer, inner: torch.zeros(len(outer), 3, 64, 64),
         validation=(training_faces(100, 4)[0], ["a", "b", "c", "d"]),
         perceptual=torch.nn.Identity(),
         metrics={m.name: m() for m in PLAIN_METRICS},
