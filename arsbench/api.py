@@ -53,6 +53,7 @@ from manipulators.face_networks import load_face_recogniser, recogniser_sha256
 
 IMAGES = 100
 WEIGHTS = ("own", "random")
+PRECISIONS = ("float32", "bfloat16")
 RUNS = Path("runs")
 """Runs without a folder of their own lie here, by content key."""
 
@@ -76,10 +77,11 @@ class Settings:
     out: str | Path | None = None
     faces: str | Path | None = None
     skip_bad: bool = False
-    batch: int = 32
+    batch: int | None = None
     cache: bool = True
     identity: bool = False
     weights: str = "own"
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -134,10 +136,11 @@ def run(
     *,
     faces: str | Path | None = None,
     skip_bad: bool = False,
-    batch: int = 32,
+    batch: int | None = None,
     cache: bool = True,
     identity: bool = False,
     weights: str = "own",
+    precision: str = "float32",
     progress: bool = False,
 ) -> pd.DataFrame:
     """Runs protectors and the controls against manipulators under perturbations.
@@ -155,11 +158,14 @@ def run(
         out: a folder, in which a run that was begun there goes on; ``None`` keeps nothing on disk.
         faces: a folder of pictures in place of the shipped faces.
         skip_bad: leave out pictures that cannot be read, instead of refusing the folder.
-        batch: images at a time; the rows do not depend on it.
+        batch: images at a time; the rows do not depend on it. ``None``: as many as fit, see
+            :mod:`arsbench.engines.batch_size`.
         cache: read, and with ``out`` write, the references of earlier runs.
         identity: compute the identity columns, too, with a face recogniser; takes about twice as long.
         weights: ``own``, or ``random`` to measure the speed of the paper track's models without their checkpoints; rows
             say so, and no table takes them.
+        precision: of the manipulators' passes: ``float32``, or ``bfloat16`` for speed on a GPU. What protectors compute
+            stays in float32.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -186,6 +192,7 @@ def run(
         cache,
         identity,
         weights,
+        precision,
     )
     outcome = execute(settings, make_progress(progress))
     for sentence in [*outcome.notes, *outcome.sentences]:
@@ -321,7 +328,7 @@ class Prepared:
             "epsilon": self.plan.epsilon,
             "seeds": {"run": self.plan.seed},
             "device": {"type": self.device.type, "name": gpu or platform.processor() or platform.machine()},
-            "precision": "float32",
+            "precision": self.plan.precision,
             "weights_sha256": self._weights(),
             "void": {},
             "ended": None,
@@ -349,11 +356,14 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
     check_track(settings.track)
     check_epsilon(settings.epsilon)
     _check_number("seed", settings.seed, -(2**63))
-    _check_number("batch", settings.batch, 1)
+    if settings.batch is not None:
+        _check_number("batch", settings.batch, 1)
     if settings.images is not None:
         _check_number("images", settings.images, 1)
     if settings.weights not in WEIGHTS:
         raise registry.unknown("weights", str(settings.weights), WEIGHTS)
+    if settings.precision not in PRECISIONS:
+        raise registry.unknown("precision", str(settings.precision), PRECISIONS)
     device = choose_device(settings.device)
     definitions = protocol(settings.track)
     treatments = treatments_of(
@@ -387,6 +397,7 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
         treatments,
         [Image(key, source.digest(index)) for index, key in enumerate(source.keys)],
         recogniser_sha256() if settings.identity else None,
+        settings.precision,
     )
     origins = {
         f"{kind}s": {method.name: method.origin for method in methods}

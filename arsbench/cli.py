@@ -65,9 +65,8 @@ def commands() -> None:
 @click.option("--epsilon", type=float, default=0.3, show_default=True, help="L_inf budget in [-1, 1] units.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the protectors' draws.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option(
-    "--batch", type=int, default=32, show_default=True, help="Images at a time; the rows do not depend on it."
-)
+@click.option("--batch", type=int, help="Images at a time; the rows do not depend on it.  [default: what fits]")
+@click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16, of the manipulators.")
 @click.option("--faces", type=click.Path(path_type=Path), metavar="DIR", help="A folder of your own pictures.")
 @click.option("--skip-bad", is_flag=True, help="Leave out pictures of --faces that cannot be read.")
 @click.option("--identity", is_flag=True, help="Fill the identity columns, too; takes about twice as long.")
@@ -341,11 +340,14 @@ def doctor(as_json: bool) -> int:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the initial weights and the draws.")
 @click.option("--epsilon", type=float, default=0.3, show_default=True, help="L_inf budget of a protector.")
 @click.option("--start", type=click.Path(path_type=Path), metavar="FILE", help="Finished weights to start from.")
+@click.option("--accumulate", type=click.IntRange(min=1), default=1, show_default=True, help="Parts of a step's batch.")
+@click.option("--checkpointing", is_flag=True, help="Keep less of the manipulator in memory; a step takes longer.")
 def train(name: str, manipulator: str, track: str, out: Path | None, **options: Any) -> int:
     """Train a protector against a manipulator, or a manipulator (psp). Started again, it goes on where it stopped.
 
     \b
     Example:  arsbench train ars --manipulator psp-mix --track open --steps 5000
+    Example:  arsbench train ars --manipulator psp-mix --track paper --batch 8 --accumulate 4 --checkpointing
     Example:  arsbench train psp --steps 10000 --batch 32
     """
     from arsbench.api import make_progress

@@ -18,6 +18,7 @@ from pathlib import Path
 from torch import Tensor
 
 from arsbench.contracts import ArsbenchError, cache_home, draw
+from arsbench.faces import SPLITS as OPEN_SPLITS
 from arsbench.faces import (
     TRACK_SIZES,
     FaceSource,
@@ -135,16 +136,17 @@ class AddedFaces(FaceSource):
         dataset: the copy.
         split: ``train``, ``val`` or ``test``.
         size: of the track.
-        n: how many.
+        n: how many; ``None`` for all.
 
     Raises:
         ArsbenchError: the split has not so many, or a file has gone or changed since it was added.
     """
 
-    def __init__(self, dataset: Dataset, split: str, size: int, n: int) -> None:
+    def __init__(self, dataset: Dataset, split: str, size: int, n: int | None) -> None:
         if split not in dataset.files:
             raise ArsbenchError(f"there is no split '{split}' of the faces; the splits are: {', '.join(SPLITS)}")
         files = dataset.files[split]
+        n = len(files) if n is None else n
         if not 1 <= n <= len(files):
             raise ArsbenchError(f"asked for {n} faces of {dataset.name}'s split '{split}', which has {len(files)}")
         self.size = size
@@ -176,26 +178,27 @@ def _check_file(dataset: Dataset, path: str, sha256: str) -> None:
 # --- the faces of a track -------------------------------------------------------------------------------------------
 
 
-def faces_of(track: str, split: str, n: int, stand_in: bool = False) -> FaceSource:
+def faces_of(track: str, split: str, n: int | None = None, stand_in: bool = False) -> FaceSource:
     """The first ``n`` faces of a track's split: the shipped ones, or the user's first added copy.
 
     Args:
         track: ``open`` or ``paper``.
         split: ``train``, ``val`` or ``test``.
-        n: how many.
+        n: how many; ``None`` for all that the split has.
         stand_in: on the paper track, where no copy was added, take the shipped faces enlarged: for measuring speed.
 
     Raises:
         ArsbenchError: no copy was added, or as :class:`ShippedFaces` and :class:`AddedFaces`.
     """
     size = TRACK_SIZES[track]
+    wanted = n if n is not None else len(OPEN_SPLITS.get(split, ()))
     if track == "open":
-        return ShippedFaces(split, n)
+        return ShippedFaces(split, wanted)
     copies = added()
     if copies:
         return AddedFaces(copies[0], split, size, n)
     if stand_in:
-        return ShippedFaces(split, n, size)
+        return ShippedFaces(split, wanted, size)
     raise ArsbenchError(
         f"the faces of track '{track}' are the user's own; add them with: arsbench data add ffhq DIR, "
         "or give --faces DIR for a folder of pictures"

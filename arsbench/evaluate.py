@@ -33,9 +33,9 @@ from arsbench.registry import describe
 from arsbench.rows import COLUMNS, FURTHER, IDENTITY
 from arsbench.store import Columns, Failure
 
-PROTECT_AT_ONCE = 1
-"""Images that a protector sees at once. A class that says ``batch_invariant = True`` gets the whole batch: it promises
-that what it makes of an image is bitwise the same in any batch."""
+AT_ONCE = 1
+"""Images that a protector or perturbation sees at once. A class that says ``batch_invariant = True`` gets the whole
+batch: it promises that what it makes of an image is bitwise the same in any batch."""
 
 Todo = Mapping[str, Collection[Treatment]]
 """Protector -> the treatments that still lack their rows."""
@@ -122,10 +122,13 @@ def evaluate(bench: Bench, batch: Batch, todo: Todo, advance: Callable[[int], No
     Returns:
         The rows of every cell that could be computed, and the failures of the others. What a method raises becomes a
         failure of its own cells and is not raised.
+
+    Raises:
+        torch.OutOfMemoryError: the batch does not fit on the device.
     """
     result, name = Result(), bench.manipulator_name
     with _attempt(result, f"manipulator '{name}'", (None, name, None, None)):
-        x = deliver(batch.faces.to(bench.manipulator.device))
+        x = deliver(_moved(batch.faces, bench.manipulator.device))
         y_clean = reference(bench, batch, Treatment(), x)
         conditions = bench.manipulator.conditions(batch.keys)
         source = Source(x, y_clean, bench.scorer.reference(y_clean), conditions, identify(bench, batch, x))
@@ -178,7 +181,7 @@ def protect(bench: Bench, name: str, x: Tensor, keys: Sequence[str]) -> Protecte
     protector = bench.protectors[name]
     if protector.ceiling:
         return Protected(x, dict.fromkeys((*_IMPERCEPTIBILITY, "seconds"), [math.nan] * len(keys)))
-    at_once = len(keys) if getattr(protector, "batch_invariant", False) else PROTECT_AT_ONCE
+    at_once = _at_once(protector, keys)
     faces, seconds = [], []
     for start in range(0, len(keys), at_once):
         part, part_keys = x[start : start + at_once], keys[start : start + at_once]
@@ -204,16 +207,17 @@ def perturb(bench: Bench, treatment: Treatment, x: Tensor, keys: Sequence[str]) 
 
 @torch.no_grad()
 def perturbed(perturbation: Perturbation, parameter: float, x: Tensor, keys: Sequence[str]) -> Tensor:
-    """deliver(p(x)) ``[B, 3, H, W]`` of delivered x, computed image by image.
+    """deliver(p(x)) ``[B, 3, H, W]`` of delivered x, computed image by image unless it is ``batch_invariant``.
 
     Raises:
         ArsbenchError: the perturbation returned something else than finite pictures of the same shape.
     """
     name = f"perturbation '{perturbation.name}'"
     parts = []
-    for i, key in enumerate(keys):
-        one = x[i : i + 1]
-        parts.append(_finite(name, perturbation.perturb(one.clone(), parameter, [key]), one, [key]))
+    at_once = _at_once(perturbation, keys)
+    for start in range(0, len(keys), at_once):
+        part, part_keys = x[start : start + at_once], keys[start : start + at_once]
+        parts.append(_finite(name, perturbation.perturb(part.clone(), parameter, part_keys), part, part_keys))
     return deliver(torch.cat(parts))
 
 
@@ -225,7 +229,8 @@ def manipulate(bench: Bench, x: Tensor, keys: Sequence[str]) -> Tensor:
         ArsbenchError: the manipulator returned something else than finite pictures of the same shape.
     """
     model = bench.manipulator
-    y = model.manipulate(x.to(model.device).contiguous(memory_format=torch.channels_last), keys)
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=bench.plan.precision == "bfloat16"):
+        y = model.manipulate(x.to(model.device).contiguous(memory_format=torch.channels_last), keys)
     y = _finite(f"manipulator '{bench.manipulator_name}'", y, x, keys)
     return y.clamp(-1, 1).contiguous()
 
@@ -292,6 +297,8 @@ def _attempt(result: Result, who: str, label: tuple[str | None, str | None, str 
     """Turns whatever a method raises into a failure of the cells of ``label``: the others go on."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise  # the engine tries fewer images at a time
     except Exception as error:
         if os.environ.get("ARSBENCH_DEBUG") == "1":
             traceback.print_exc(file=sys.stderr)
@@ -319,6 +326,15 @@ def _finite(who: str, value: object, like: Tensor, keys: Sequence[str]) -> Tenso
         bad = keys[int((~finite).nonzero()[0])]
         raise ArsbenchError(f"{who} returned NaN or infinite values for image '{bad}'")
     return value.to(like.device, torch.float32)
+
+
+def _at_once(method: Protector | Perturbation, keys: Sequence[str]) -> int:
+    return len(keys) if getattr(method, "batch_invariant", False) else AT_ONCE
+
+
+def _moved(x: Tensor, device: torch.device) -> Tensor:
+    """On the device; to a GPU from pinned memory, so that the copy goes on beside other work."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
 def _synchronize(device: torch.device) -> None:

@@ -93,6 +93,7 @@ class Plan:
         cells: by protector, manipulator, treatment.
         references: manipulator -> its part of the key of a cached reference.
         identity: SHA-256 of the recogniser's weights where the rows have identity columns, else ``None``.
+        precision: of the manipulators' passes, ``float32`` or ``bfloat16``.
     """
 
     protocol_hash: str
@@ -107,6 +108,7 @@ class Plan:
     cells: tuple[Cell, ...]
     references: Mapping[str, str]
     identity: str | None = None
+    precision: str = "float32"
 
     @cached_property
     def key(self) -> str:
@@ -184,6 +186,7 @@ def make_plan(
     treatments: Sequence[Treatment],
     images: Sequence[Image],
     identity: str | None = None,
+    precision: str = "float32",
 ) -> Plan:
     """The plan of a run.
 
@@ -198,6 +201,7 @@ def make_plan(
         treatments: see :func:`treatments_of`.
         images: keys must differ.
         identity: see :class:`Plan`.
+        precision: see :class:`Plan`.
 
     Raises:
         ArsbenchError: epsilon is no positive number, there are no images, or two share a key.
@@ -208,6 +212,8 @@ def make_plan(
     if len({image.key for image in images}) < len(images):
         raise ArsbenchError("two images share a key; every picture of a run needs a key of its own")
     common = {"protocol": protocol_hash, "track": track}
+    if precision != "float32":
+        common["precision"] = precision
     # A run without identity columns keeps the key it had before there were any.
     with_identity = {} if identity is None else {"identity": identity}
     cells = tuple(
@@ -241,6 +247,7 @@ def make_plan(
         cells,
         references,
         identity,
+        precision,
     )
 
 

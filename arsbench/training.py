@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from arsbench import faces, metrics, registry
 from arsbench.api import load_faces, load_manipulator
-from arsbench.contracts import ArsbenchError, TrainingJob
+from arsbench.contracts import ArsbenchError, TrainingJob, generator
+from arsbench.datasets import faces_of
+from arsbench.faces import FaceSource
 from arsbench.loading import choose_device
 from arsbench.plan import check_epsilon
 from arsbench.progress import Silent
@@ -61,6 +67,8 @@ def train(
     check_track(track)
     check_epsilon(epsilon)
     kind, cls = trainable(name)
+    if kind == "manipulator" and track != "open":
+        raise ArsbenchError(f"manipulator '{name}' is trained on track 'open' alone; the official models are finished")
     place = choose_device(device)
     model = load_manipulator(manipulator, track, place) if kind == "protector" else None
     validation = load_faces(track, "val", VALIDATION_FIRST + VALIDATION_FACES)
@@ -71,7 +79,7 @@ def train(
 
     shown = [0]
     job = TrainingJob(
-        faces=faces.training_faces,
+        faces=faces.training_faces if track == "open" else repeated(faces_of(track, "train")),
         latents=faces.training_latents,
         collage=faces.collage,
         validation=(validation[0][VALIDATION_FIRST:], validation[1][VALIDATION_FIRST:]),
@@ -92,6 +100,23 @@ def train(
         progress.start(steps, unit="steps")
         result: Path = cls.train(job, model) if kind == "protector" else cls.train(job)
     return result
+
+
+def repeated(source: FaceSource) -> Callable[[int, int], tuple[Tensor, list[str]]]:
+    """(first, count) -> faces of ``source`` and their keys, over and over, each time in another order."""
+
+    def faces_from(first: int, count: int) -> tuple[Tensor, list[str]]:
+        orders: dict[int, list[int]] = {}
+        indices = []
+        for i in range(first, first + count):
+            turn = i // len(source)
+            if turn not in orders:
+                draws = generator(f"turn {turn}", "training faces")
+                orders[turn] = torch.randperm(len(source), generator=draws).tolist()
+            indices.append(orders[turn][i % len(source)])
+        return source.batch(indices), [source.keys[i] for i in indices]
+
+    return faces_from
 
 
 def trainable(name: str) -> tuple[str, Any]:

@@ -79,7 +79,7 @@ def train(model: PspModel, job: TrainingJob) -> Path:
         faces, _ = job.faces(step * job.batch, job.batch)
         z = _pad_latents(job.latents(step * job.batch, SIDE_BATCH), step) if joint else None
         x = faces.to(job.device)
-        seen, wanted = (x, x) if joint else _degrade(x, generator(f"step {step}", "psp", job.seed))
+        seen, wanted = (x, x) if joint else degrade(x, generator(f"step {step}", "psp", job.seed))
         with torch.autocast(job.device.type, torch.bfloat16):
             parts = _losses(model, job, seen, wanted, None if z is None else z.to(job.device))
         loss = torch.stack(list(parts.values())).sum()
@@ -147,7 +147,7 @@ def _set_training(model: PspModel, job: TrainingJob) -> None:
                 layer.eval()
 
 
-def _degrade(x: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+def degrade(x: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
     """What the encoder sees of ``x`` and what it is to make of it: less contrast for some, and noise to see through."""
     n = len(x)
     some = (torch.rand(n, 1, 1, 1, generator=draws) < DEGRADED_SHARE).to(x)

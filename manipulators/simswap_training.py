@@ -32,7 +32,7 @@ LEARNING_RATE = 1e-3
 DISCRIMINATOR_RATE = 5e-4
 RECONSTRUCTION_WEIGHT = 10.0
 PERCEPTUAL_WEIGHT = 2.0
-IDENTITY_WEIGHT = 1.5
+IDENTITY_WEIGHT = 4.0
 FEATURE_WEIGHT = 1.0
 ADVERSARIAL_WEIGHT = 0.3
 SAME_SHARE = 0.25
@@ -64,7 +64,7 @@ class Discriminator(nn.Module):
 
 
 class Teacher(nn.Module):
-    """z of targets and sources ``[B, 100]`` each -> z of the faces to be drawn in the middle, as long as the sources'."""
+    """From the z of targets and sources to that of the faces drawn in the middle."""
 
     def __init__(self, z_size: int = 100, width: int = TEACHER_WIDTH) -> None:
         super().__init__()
@@ -77,8 +77,10 @@ class Teacher(nn.Module):
         nn.init.zeros_(self.exit.bias)
 
     def forward(self, targets: Tensor, sources: Tensor) -> Tensor:
+        """``[B, 100]`` and ``[B, 100]`` -> ``[B, 100]``, as long as the sources'."""
         moved = sources + self.exit(self.layers(torch.cat([targets, sources], 1))).float()
-        return moved * (sources.norm(dim=1, keepdim=True) / moved.norm(dim=1, keepdim=True))
+        out: Tensor = moved * (sources.norm(dim=1, keepdim=True) / moved.norm(dim=1, keepdim=True))
+        return out
 
 
 def train(network: SimSwapGenerator, job: TrainingJob) -> Path:

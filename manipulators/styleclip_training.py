@@ -6,6 +6,9 @@ learn as StyleCLIP's do (Patashnik et al. 2021, section 5), with the loss of CLI
 means: the expression network's log-probability of that expression, or an age that is AGE_STEP years higher; neither is
 rewarded beyond what makes the edit plain. Beside it stand StyleCLIP's own: identity, by the face recogniser, and the
 squared norm of the step in w+.
+
+Training that starts from finished weights is for the heads alone: as in pSp's second stage some faces are seen with
+less contrast and random noise, and the heads are taught what pSp's make of them without.
 """
 
 from __future__ import annotations
@@ -18,11 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arsbench.contracts import TrainingJob, load_weights, save_weights, update_average
+from arsbench.contracts import TrainingJob, generator, load_weights, save_weights, update_average
 from manipulators.face_networks import load_face_age, load_face_expression, load_face_recogniser
 from manipulators.networks.face_expression import CLASSES
 from manipulators.networks.psp_encoder import E4eEncoder
 from manipulators.psp import PspModel
+from manipulators.psp_training import degrade
 from manipulators.styleclip import EDITS, StyleClipModel, edited, load_psp
 
 EXPRESSIONS = {"smiling": "happy", "surprised": "surprised", "angry": "angry"}
@@ -33,6 +37,7 @@ AGE_STEP = 12.0
 """Years."""
 HEADS_SHARE = 0.65
 HEADS_RATE = 2e-3
+REFINE_RATE = 5e-4
 MAPPER_RATE = 0.3
 """High, because the mappers' layers have a learning rate multiplier of 0.01: their weights are of size 100."""
 TEACHER_WEIGHT = 0.1
@@ -59,11 +64,13 @@ class Trainer:
         self.expression = load_face_expression(job.device)
         self.age = load_face_age(job.device)
 
-    def heads_losses(self, x: Tensor) -> dict[str, Tensor]:
-        """What the heads are to bring down, for faces ``x`` [B, 3, 64, 64]."""
+    def heads_losses(self, x: Tensor, seen: Tensor | None = None) -> dict[str, Tensor]:
+        """What the heads are to bring down, for faces ``x`` [B, 3, 64, 64] seen as ``seen`` or as they are."""
         with torch.no_grad():
-            features = self.psp.encoder.features(x)
-            taught = self.psp.encoder.read(features)
+            features = clean = self.psp.encoder.features(x)
+            if seen is not None:
+                features = self.psp.encoder.features(seen)
+            taught = self.psp.encoder.read(clean)
         rows = self.encoder.read(features)
         y = self.psp.decoder(rows + self.psp.latent_avg)
         return {
@@ -127,9 +134,11 @@ def train(model: StyleClipModel, job: TrainingJob) -> Path:
     trainer = Trainer(model, job)
     average = copy.deepcopy(model).requires_grad_(False)
     judge = Trainer(average, job)
-    heads = 0 if job.start is not None else round(HEADS_SHARE * job.steps)
+    refining = job.start is not None
+    heads = job.steps if refining else round(HEADS_SHARE * job.steps)
+    heads_rate = REFINE_RATE if refining else HEADS_RATE
     optimizers = [
-        torch.optim.Adam(model.styles.parameters(), HEADS_RATE, betas=(0.5, 0.99)),
+        torch.optim.Adam(model.styles.parameters(), heads_rate, betas=(0.5, 0.99)),
         torch.optim.Adam(model.mappers.parameters(), MAPPER_RATE, betas=(0.5, 0.99)),
     ]
     first = 0
@@ -145,11 +154,13 @@ def train(model: StyleClipModel, job: TrainingJob) -> Path:
             # From here on the codes are those that will be shipped.
             model.styles.load_state_dict(average.styles.state_dict())
         x = job.faces(step * job.batch, job.batch)[0].to(job.device)
-        encoding = step < heads
+        encoding, seen = step < heads, None
+        if refining:
+            seen, x = degrade(x, generator(f"step {step}", "styleclip", job.seed))
         with torch.autocast(job.device.type, torch.bfloat16):
-            parts = trainer.heads_losses(x) if encoding else trainer.mapper_losses(x)
+            parts = trainer.heads_losses(x, seen) if encoding else trainer.mapper_losses(x)
         optimizer = optimizers[0 if encoding else 1]
-        begin, end, peak = (0, heads, HEADS_RATE) if encoding else (heads, job.steps, MAPPER_RATE)
+        begin, end, peak = (0, heads, heads_rate) if encoding else (heads, job.steps, MAPPER_RATE)
         optimizer.param_groups[0]["lr"] = peak * _schedule((step - begin) / (end - begin))
         optimizer.zero_grad(set_to_none=True)
         torch.stack([part.float() for part in parts.values()]).sum().backward()  # type: ignore[no-untyped-call]
@@ -172,13 +183,15 @@ def train(model: StyleClipModel, job: TrainingJob) -> Path:
 def card(job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
     """What stands beside the weights."""
     started = "" if job.start is None else f" --start {job.start[1]}.safetensors"
+    recipe = f"Adam {HEADS_RATE} for the heads in the first {HEADS_SHARE:.0%}, then {MAPPER_RATE} for the mappers"
+    if job.start is not None:
+        recipe = f"Adam {REFINE_RATE} for the heads, with noise and less contrast"
     return {
         "what": "StyleCLIP at 64 pixels: the e4e encoder's style heads and a latent mapper for each of "
         f"{', '.join(EDITS)}; the encoder's body and the decoder are those of psp_open",
         "uses": {"psp_open": load_psp()[1]},
         "data": f"synthetic faces of the shipped generator, {job.steps * job.batch} in all",
-        "recipe": f"{job.steps} steps of {job.batch} faces, Adam {HEADS_RATE} for the heads in the first "
-        f"{HEADS_SHARE:.0%}, then {MAPPER_RATE} for the mappers; manipulators/styleclip_training.py",
+        "recipe": f"{job.steps} steps of {job.batch} faces, {recipe}; manipulators/styleclip_training.py",
         "command": f"arsbench train styleclip --steps {job.steps} --batch {job.batch} --seed {job.seed}{started}",
         "reached": {"faces": "validation", **{name: round(value, 4) for name, value in reached.items()}},
         "licence": "MIT",

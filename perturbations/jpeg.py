@@ -6,6 +6,7 @@ import functools
 import io
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import numpy as np
@@ -47,11 +48,12 @@ class Jpeg(Perturbation):
 
     name = "jpeg"
     levels: ClassVar[Levels] = (90, 75, 60, 45, 30)
+    batch_invariant: ClassVar[bool] = True
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> what the real codec leaves of it, 8 bit; without a gradient."""
         pixels = ((x.detach().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        coded = np.stack([decode(encode(image, round(parameter))) for image in pixels])
+        coded = np.stack(list(_threads().map(lambda image: decode(encode(image, round(parameter))), pixels)))
         return (torch.from_numpy(coded).permute(0, 3, 1, 2).to(x) / 127.5 - 1).contiguous()
 
     def differentiable(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
@@ -78,6 +80,12 @@ def decode(data: bytes) -> Pixels:
     """The bytes of a JPEG file -> uint8 pixels ``[H, W, 3]``."""
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB"))
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    """The codec's; it lets go of Python's lock while it works."""
+    return ThreadPoolExecutor(thread_name_prefix="jpeg")
 
 
 # --- the twin's steps -----------------------------------------------------------------------------------------------

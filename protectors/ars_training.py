@@ -63,7 +63,7 @@ HARDNESS = 5.0
 
 @dataclass(frozen=True)
 class Part:
-    """Some faces ``[B, 3, H, W]`` of a batch with what their loss left behind; ``perturbed`` is for the adversarial net."""
+    """Some faces ``[B, 3, H, W]`` of a batch and what their loss left behind, ``perturbed`` for the adversarial net."""
 
     x: Tensor
     keys: list[str]

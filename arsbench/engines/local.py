@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from arsbench.contracts import ArsbenchError
+from arsbench.engines.batch_size import batch_size
 from arsbench.evaluate import Batch, Bench, evaluate
 from arsbench.faces import FaceSource
 from arsbench.plan import Plan, Treatment
@@ -30,13 +32,18 @@ class Work:
     indices: tuple[int, ...]
     todo: Mapping[str, tuple[Treatment, ...]]
 
+    def split(self, at_once: int) -> list[Work]:
+        """The same in groups of at most ``at_once`` images."""
+        starts = range(0, len(self.indices), at_once)
+        return [Work(self.manipulator, self.indices[start : start + at_once], self.todo) for start in starts]
+
 
 def run(
     plan: Plan,
     source: FaceSource,
     benches: Mapping[str, Callable[[], Bench]],
     store: Store,
-    batch: int = 32,
+    batch: int | None = None,
     progress: Silent | None = None,
 ) -> list[Failure]:
     """Computes and stores every row of the plan that the store lacks.
@@ -46,7 +53,8 @@ def run(
         source: the faces, in the order of the plan's images.
         benches: manipulator -> a function that returns its bench.
         store: where the rows go; a batch is stored whole or not at all.
-        batch: images at a time; memory does not depend on how many there are in all.
+        batch: images at a time; memory does not depend on how many there are in all. ``None``: as many as fit. Where
+            a batch turns out not to fit, its images are done again in halves, and those after it, too.
         progress: what is shown meanwhile.
 
     Returns:
@@ -59,8 +67,23 @@ def run(
     with precise():
         for manipulator in plan.manipulators:
             bench = benches[manipulator]()
-            for work in pending(plan, manipulator, done, batch):
-                _one_batch(plan, source, bench, store, work, failures, progress)
+            at_once = batch or batch_size(bench.manipulator, source.size)
+            waiting = list(pending(plan, manipulator, done, at_once))
+            while waiting:
+                work, *others = waiting.pop(0).split(at_once)
+                waiting[:0] = others
+                try:
+                    _one_batch(plan, source, bench, store, work, failures, progress)
+                except torch.OutOfMemoryError as error:
+                    _free()
+                    if len(work.indices) == 1:
+                        raise ArsbenchError(
+                            f"manipulator '{manipulator}' and what runs with it do not fit into the memory of "
+                            f"{bench.manipulator.device}, not even with one image at a time; give --device cpu"
+                        ) from error
+                    at_once = len(work.indices) // 2
+                    waiting.insert(0, work)
+                    progress.note(f"{len(work.indices)} images at a time do not fit; going on with {at_once}")
     return failures
 
 
@@ -71,13 +94,30 @@ def _one_batch(
     if not todo:
         return
     faces = Batch(tuple(plan.images[i] for i in work.indices), source.batch(work.indices))
-    result = evaluate(bench, faces, todo, lambda rows: progress.advance(rows, work.manipulator))
+    shown = 0
+
+    def advance(rows: int) -> None:
+        nonlocal shown
+        shown += rows
+        progress.advance(rows, work.manipulator)
+
+    try:
+        result = evaluate(bench, faces, todo, advance)
+    except torch.OutOfMemoryError:
+        progress.advance(-shown, work.manipulator)
+        raise
     if result.columns["image"]:
         store.append(result.columns)
     for failure in result.failures:
         if failure.sentence not in {known.sentence for known in failures}:
             progress.note(failure.sentence)
         failures.append(failure)
+
+
+def _free() -> None:
+    """Gives back what the device's allocator keeps."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def pending(plan: Plan, manipulator: str, done: Done, batch: int) -> Iterator[Work]:

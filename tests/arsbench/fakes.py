@@ -34,6 +34,26 @@ class Slow(Mirror):
         return super().manipulate(x, keys)
 
 
+class Narrow(Mirror):
+    """Holds two images at a time."""
+
+    name = "narrow"
+
+    def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().manipulate(x, keys)
+
+
+class Huge(Manipulator):
+    """Does not even hold one."""
+
+    name = "huge"
+
+    def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
 class Dice(Manipulator):
     """Not deterministic."""
 

@@ -87,6 +87,22 @@ def test_the_manifest_says_what_ran(stored):
     assert "git_revision" in manifest
 
 
+def test_bfloat16_is_near_float32_and_said(fake, tmp_path):
+    settings = {"protector": "brighten", "manipulator": "psp-recon", "perturbation": "jpeg", "level": "5", "images": 2}
+    exact = arsbench.run(**settings)
+    rows = arsbench.run(**settings, precision="bfloat16", out=tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["precision"] == "bfloat16"
+    assert not rows.mse.equals(exact.mse)
+    assert (rows.lpips - exact.lpips).abs().max() < 0.02
+    with pytest.raises(ArsbenchError, match="another run"):
+        arsbench.run(**settings, out=tmp_path / "run")
+
+
+def test_an_unknown_precision_is_one_sentence(small):
+    with pytest.raises(ArsbenchError, match=r"unknown precision 'float16'.*bfloat16"):
+        arsbench.run(**small | {"precision": "float16"})
+
+
 def test_reports_lie_in_the_folder(stored):
     assert (stored[1] / "summary.csv").is_file()
     assert (stored[1] / "tables" / "leaderboard.md").is_file()

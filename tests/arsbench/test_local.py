@@ -12,6 +12,7 @@ import pytest
 
 import arsbench
 from arsbench import store
+from arsbench.contracts import ArsbenchError
 from arsbench.faces import FaceSource, ShippedFaces
 from arsbench.rows import COLUMNS, IDENTITY
 
@@ -39,6 +40,21 @@ def expected(tmp_path_factory):
 @pytest.mark.parametrize("batch", [1, 7, 32])
 def test_rows_do_not_depend_on_the_batch(small, expected, batch):
     assert_same(arsbench.run(**small | {"images": 9, "batch": batch}), expected)
+
+
+def test_a_batch_that_does_not_fit_is_done_in_halves_and_loses_nothing(small, fake, capfd):
+    settings = small | {"images": 9, "batch": 8}
+    rows = arsbench.run(**settings | {"manipulator": fake("Narrow")}, progress=True)
+    assert_same(rows.assign(manipulator="mirror"), arsbench.run(**settings))
+    said = capfd.readouterr().err
+    assert "8 images at a time do not fit; going on with 4" in said
+    assert "4 images at a time do not fit; going on with 2" in said
+    assert "2 images" not in said.replace("with 2", "")
+
+
+def test_a_manipulator_that_fits_with_no_image_is_one_sentence(small, fake):
+    with pytest.raises(ArsbenchError, match="do not fit into the memory of cpu, not even with one image at a time"):
+        arsbench.run(**small | {"images": 3, "manipulator": fake("Huge")})
 
 
 class Shuffled(FaceSource):

@@ -9,6 +9,7 @@ import pytest
 import arsbench
 from arsbench import training
 from arsbench.contracts import ArsbenchError
+from arsbench.faces import ShippedFaces
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +39,19 @@ def test_training_started_again_does_nothing_twice(tmp_path):
 def test_a_method_without_training_is_one_sentence(tmp_path):
     with pytest.raises(ArsbenchError, match="'fgsm' has nothing to train"):
         training.train("fgsm", "psp-mix", "open", steps=1, batch=2, out=tmp_path)
+
+
+def test_faces_of_a_split_come_again_in_another_order():
+    faces = training.repeated(ShippedFaces("test", 5))
+    keys = [faces(first, 3)[1] for first in range(0, 15, 3)]
+    flat = [key for part in keys for key in part]
+    turns = [flat[i : i + 5] for i in range(0, 15, 5)]
+    assert all(sorted(turn) == sorted(turns[0]) for turn in turns)
+    assert turns[0] != turns[1]
+    assert faces(4, 3)[1] == flat[4:7]
+    assert faces(4, 3)[0].shape == (3, 3, 64, 64)
+
+
+def test_an_official_manipulator_is_not_trained(tmp_path):
+    with pytest.raises(ArsbenchError, match="trained on track 'open' alone"):
+        training.train("psp", "psp-mix", "paper", steps=1, batch=2, out=tmp_path)

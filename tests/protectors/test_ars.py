@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -12,6 +13,7 @@ from arsbench.contracts import ArsbenchError, Manipulator, TrainingJob, generato
 from arsbench.faces import training_faces
 from arsbench.metrics import PLAIN_METRICS
 from protectors.ars import ARS, ARSUntargeted
+from protectors.ars_training import Part, Untargeted
 from protectors.networks.ars import ArsNetwork
 from protectors.perturbation_module import OPERATIONS, blur, dct_basis, drop, masked_dct, perturbation_module, resize
 
@@ -131,6 +133,39 @@ def test_training_resumed_equals_training_in_one_go(method, tmp_path, monkeypatc
     assert resumed.read_bytes() == whole.read_bytes()
 
 
+def gradient(part_, accumulate, checkpointing, tmp_path, folder):
+    """The gradient that one step of a loss without draws hands to the optimiser."""
+
+    class Plain(Untargeted):
+        part = part_
+
+    work = dataclasses.replace(job(tmp_path / folder, 1), accumulate=accumulate, checkpointing=checkpointing)
+    torch.manual_seed(0)
+    network = ArsNetwork(8, 4, "tanh").eval()  # batch normalisation in training sees the parts
+    x, keys = training_faces(0, 4)
+    Plain(Half(), work).step(network, torch.optim.SGD(network.parameters(), 0.0), x, keys, 0)
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize(("accumulate", "checkpointing"), [(2, False), (3, False), (1, True), (4, True)])
+def test_parts_of_a_batch_and_checkpointing_change_memory_and_no_gradient(accumulate, checkpointing, tmp_path):
+    def without_draws(self, network, x, keys, at, draws):
+        y_p = self.manipulate(self.protect(network, x)[2], keys)
+        return Part(x, keys, -(y_p - x).square().mean())
+
+    whole = gradient(without_draws, 1, False, tmp_path, "whole")
+    parts = gradient(without_draws, accumulate, checkpointing, tmp_path, "parts")
+    assert whole.abs().max() > 0
+    torch.testing.assert_close(parts, whole, rtol=0, atol=0.02 * float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("method", [ARS, ARSUntargeted])
+def test_training_in_parts_runs_through(method, tmp_path, monkeypatch):
+    monkeypatch.setattr(method, "build", classmethod(lambda cls: ArsNetwork(8, 4, cls.bound)))
+    path = method.train(dataclasses.replace(job(tmp_path, 2), accumulate=2, checkpointing=True), Half())
+    assert "--accumulate 2" in json.loads(path.with_suffix(".json").read_text())["command"]
+
+
 def test_training_leaves_a_log_and_a_card(tmp_path, monkeypatch):
     monkeypatch.setattr(ARSUntargeted, "build", classmethod(lambda cls: ArsNetwork(8, 4, cls.bound)))
     path = ARSUntargeted.train(job(tmp_path, 1), Half())
@@ -159,7 +194,7 @@ def outputs(name, manipulator):
         return x, x_p, model.manipulate(x, keys), model.manipulate(x_p, keys)
 
 
-@pytest.mark.parametrize("manipulator", ["psp-mix", "psp-recon"])
+@pytest.mark.parametrize("manipulator", ["psp-mix", "psp-recon", "simswap", "styleclip"])
 def test_the_untargeted_weights_attack_their_manipulator(manipulator):
     x, x_p, y, y_p = outputs("ars_untargeted", manipulator)
     scores = arsbench.score(y, y_p, x=x, x_p=x_p)
