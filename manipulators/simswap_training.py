@@ -37,6 +37,8 @@ FEATURE_WEIGHT = 1.0
 ADVERSARIAL_WEIGHT = 0.3
 SAME_SHARE = 0.25
 """Share of the batch that is given its own identity."""
+DIMMED_SHARE, DIMMED_CONTRAST, DIMMED_SHIFT = 0.33, 0.35, 0.3
+"""Share of the faces that are seen, and are to be drawn, with as little contrast and as far brightened or darkened."""
 TEACHER_UNTIL, DRAWING_UNTIL = 0.2, 0.7
 """Shares of the steps in which the teacher learns, and after which all losses count."""
 TEACHER_IDENTITY_WEIGHT, TEACHER_L1_WEIGHT, TEACHER_PERCEPTUAL_WEIGHT = 1.0, 5.0, 1.0
@@ -200,26 +202,28 @@ def _swap_step(
     draws: torch.Generator,
 ) -> dict[str, float]:
     x, wanted, sources = swaps
-    others = (~_own(sources)).nonzero()[:, 0]
+    dimmed = torch.rand(len(x), generator=draws) < DIMMED_SHARE
+    others = (~_own(sources) & ~dimmed).nonzero()[:, 0]
     with torch.autocast(job.device.type, torch.bfloat16):
         with torch.no_grad():
             own = recogniser(x).float()
             theirs = own[sources]
             identity = F.normalize(theirs, dim=1) * theirs.shape[1] ** 0.5
-            features_x = judge(x)[1].float()
-        y = network((x + 1) / 2, identity).float() * 2 - 1
+            seen, wanted = _dim(x, wanted, dimmed, draws)
+            features_x = judge(seen)[1].float()
+        y = network((seen + 1) / 2, identity).float() * 2 - 1
         scores, features = judge(y)
-        seen = recogniser(_jitter(y[others], draws)).float()
+        described = recogniser(_jitter(y[others], draws)).float()
         parts = {
             "reconstruction": _reconstruction(y, wanted, job),
-            "identity": IDENTITY_WEIGHT * _identity_distance(seen, theirs[others], own[others]),
+            "identity": IDENTITY_WEIGHT * _identity_distance(described, theirs[others], own[others]),
             "features": FEATURE_WEIGHT * F.l1_loss(features.float(), features_x),
             "adversarial": -ADVERSARIAL_WEIGHT * scores.float().mean(),
         }
     _descend(torch.stack(list(parts.values())).sum(), network, optimizers[0])
 
     with torch.autocast(job.device.type, torch.bfloat16):
-        real, fake = judge(torch.cat([x, y.detach()]))[0].float().chunk(2)
+        real, fake = judge(torch.cat([seen, y.detach()]))[0].float().chunk(2)
     loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
     _descend(loss, judge, optimizers[1])
     return {**{name: part.item() for name, part in parts.items()}, "discriminator": loss.item()}
@@ -233,6 +237,20 @@ def _identity_distance(seen: Tensor, wanted: Tensor, own: Tensor) -> Tensor:
 def _reconstruction(y: Tensor, x: Tensor, job: TrainingJob) -> Tensor:
     loss: Tensor = RECONSTRUCTION_WEIGHT * F.l1_loss(y, x) + PERCEPTUAL_WEIGHT * job.perceptual(y, x).mean()
     return loss
+
+
+def _dim(x: Tensor, wanted: Tensor, dimmed: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Targets and the swaps wanted of them, both alike with less contrast and another brightness where ``dimmed``.
+
+    Without this, brightening a picture of little contrast makes another face of it, which is no protection.
+    """
+    n = len(x)
+    shift = DIMMED_SHIFT * (2 * torch.rand(n, 1, 1, 1, generator=draws) - 1) * dimmed[:, None, None, None]
+    scale = 1 - (1 - DIMMED_CONTRAST) * torch.rand(n, 1, 1, 1, generator=draws) * dimmed[:, None, None, None]
+    mean = x.mean((1, 2, 3), keepdim=True)
+    shift, scale = shift.to(x), scale.to(x)
+    seen, drawn = (((v + shift).clamp(-1, 1) - mean) * scale + mean for v in (x, wanted))
+    return seen, drawn
 
 
 def _jitter(y: Tensor, draws: torch.Generator) -> Tensor:
