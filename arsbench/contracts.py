@@ -300,7 +300,7 @@ class TrainingJob:
         epsilon: the L_inf budget, for protectors.
         start: a finished weights folder and stem to start from, or ``None``.
         accumulate: parts that a protector's batch is worked through in, for memory; their gradients are added up.
-        checkpointing: compute the manipulator's activations again on the way back instead of keeping them.
+        checkpointing: compute what lies inside the manipulator's blocks again on the way back instead of keeping it.
     """
 
     faces: Callable[[int, int], tuple[Tensor, list[str]]]

@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from arsbench.contracts import (
     Manipulator,
@@ -30,6 +29,7 @@ from arsbench.contracts import (
     seeded,
     update_average,
 )
+from protectors.checkpointing import checkpoint_blocks
 from protectors.networks.ars import AdversarialNet, ArsNetwork, Noises
 from protectors.perturbation_module import perturbation_module
 from protectors.random_perturbation import SIX, RandomPerturbation
@@ -80,6 +80,8 @@ class Objective(ABC):
 
     def __init__(self, manipulator: Manipulator, job: TrainingJob) -> None:
         self.manipulator, self.job = manipulator, job
+        if job.checkpointing:
+            checkpoint_blocks(manipulator)
 
     def step(
         self, network: ArsNetwork, optimizer: torch.optim.Optimizer, x: Tensor, keys: list[str], at: int
@@ -114,16 +116,9 @@ class Objective(ABC):
         return noises, (x + noises.basic).clamp(-1, 1), (x + noises.robust).clamp(-1, 1)
 
     def manipulate(self, x: Tensor, keys: list[str]) -> Tensor:
-        """G(x), raw, computed in bfloat16; with checkpointing its activations are computed again on the way back."""
-
-        def forward(x: Tensor) -> Tensor:
-            with torch.autocast(self.job.device.type, torch.bfloat16):
-                return self.manipulator.manipulate(x, keys).float()
-
-        if not (self.job.checkpointing and torch.is_grad_enabled()):
-            return forward(x)
-        y: Tensor = checkpoint(forward, x, use_reentrant=False)
-        return y
+        """G(x), raw, computed in bfloat16."""
+        with torch.autocast(self.job.device.type, torch.bfloat16):
+            return self.manipulator.manipulate(x, keys).float()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint has to hold beside the network."""
