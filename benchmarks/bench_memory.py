@@ -18,7 +18,8 @@ def test_peak_memory_of_the_readme_run(
 ) -> None:
     # An empty cache, as on a stranger's machine.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    command = [Path(sys.executable).with_name("arsbench"), "run", "--protector", "ars", "--level", "all"]
+    command = [Path(sys.executable).with_name("arsbench"), "run"]
+    command += ["--protector", "ars", "--level", "all", "--manipulator", "psp-mix,psp-recon"]
     peaks: list[int] = []
 
     def run() -> None:

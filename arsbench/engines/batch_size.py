@@ -28,6 +28,8 @@ def batch_size(model: Manipulator, size: int) -> int:
     except torch.OutOfMemoryError:
         torch.cuda.empty_cache()
         return 1
+    except Exception:  # a stranger's model that fails: the run itself will say of what
+        return fitting(CPU_PIXELS, size * size)
     return fitting(int(MEMORY_SHARE * free), per_image)
 
 
