@@ -9,7 +9,7 @@ import torch
 
 from arsbench.contracts import TrainingJob, save_weights, seeded
 from manipulators.psp import open_model
-from manipulators.psp_training import DEGRADED_CONTRAST, DEGRADED_NOISE, REFINED_SHARE, _degrade, interpolate, train
+from manipulators.psp_training import DEGRADED_CONTRAST, DEGRADED_NOISE, REFINED_SHARE, degrade, interpolate, train
 
 
 class NoDistance(torch.nn.Module):
@@ -69,7 +69,7 @@ def test_the_result_lies_between_the_start_and_what_was_reached():
 
 def test_the_encoder_sees_noise_that_it_is_not_asked_to_draw():
     x = faces(0, 64)[0] * 0.5
-    seen, wanted = _degrade(x, torch.Generator().manual_seed(0))
+    seen, wanted = degrade(x, torch.Generator().manual_seed(0))
     changed = (seen - wanted).abs().amax((1, 2, 3))
     assert 0.2 < (changed > 1e-3).float().mean() < 0.8
     assert changed.max() <= DEGRADED_NOISE + 1e-6
@@ -77,7 +77,7 @@ def test_the_encoder_sees_noise_that_it_is_not_asked_to_draw():
 
 def test_what_it_is_to_draw_has_the_contrast_it_sees():
     x = faces(0, 64)[0]
-    _, wanted = _degrade(x, torch.Generator().manual_seed(0))
+    _, wanted = degrade(x, torch.Generator().manual_seed(0))
     ratio = wanted.std((1, 2, 3)) / x.std((1, 2, 3))
     assert ratio.max() <= 1 + 1e-5
     assert ratio.min() >= DEGRADED_CONTRAST - 1e-5
