@@ -343,7 +343,9 @@ def doctor(as_json: bool) -> int:
 @click.option("--accumulate", type=click.IntRange(min=1), default=1, show_default=True, help="Parts of a step's batch.")
 @click.option("--checkpointing", is_flag=True, help="Keep less of the manipulator in memory; a step takes longer.")
 def train(name: str, manipulator: str, track: str, out: Path | None, **options: Any) -> int:
-    """Train a protector against a manipulator, or a manipulator (psp, simswap, styleclip). Started again, it goes on where it stopped.
+    """Train a protector against a manipulator, or a manipulator: psp, simswap, styleclip.
+
+    Started again, it goes on where it stopped.
 
     \b
     Example:  arsbench train ars --manipulator psp-mix --track open --steps 5000
