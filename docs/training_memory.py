@@ -46,9 +46,12 @@ def kept(model: Manipulator) -> tuple[int, int]:
                 keep(value, OUTSIDE)
         at.append(number)
 
+    def leave(block: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        at.pop()
+
     for number, block in enumerate(block for network in networks for block in blocks(network)):
         block.register_forward_pre_hook(lambda module, inputs, number=number: enter(number, inputs))
-        block.register_forward_hook(lambda module, inputs, output: at.pop() and None)
+        block.register_forward_hook(leave)
     x = torch.zeros(1, 3, SIZE, SIZE, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16):
         model.manipulate(x, ["a face"])
