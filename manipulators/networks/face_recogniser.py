@@ -1,4 +1,8 @@
-"""dlib's face recogniser (King 2017), a ResNet, as ``@vladmandic/face-api`` runs it: a face to a 128-d descriptor."""
+"""dlib's face recogniser (King 2017), a ResNet, as ``@vladmandic/face-api`` runs it: a face to a 128-d descriptor.
+
+One thing is ours: pixels that the picture has lost are filled in before it looks, because to the original a face under
+black pixels is nobody's. Of any other picture it makes what the original makes.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manipulators.networks.face_parts import prepare
+from manipulators.networks.lost_pixels import fill_lost_pixels
 
 SIZE = 150
 
@@ -55,7 +60,8 @@ class ResidualDown(nn.Module):
 class FaceRecogniser(nn.Module):
     """``[B, 3, H, W]`` in [-1, 1] -> descriptors ``[B, 128]``; their Euclidean distance tells people apart.
 
-    Any size: padded to a square, resized to 150 pixels by :func:`manipulators.networks.face_parts.resize`.
+    Any size: lost pixels are filled by :func:`manipulators.networks.lost_pixels.fill_lost_pixels`, then it is padded to
+    a square and resized to 150 pixels by :func:`manipulators.networks.face_parts.resize`.
     """
 
     def __init__(self) -> None:
@@ -76,7 +82,7 @@ class FaceRecogniser(nn.Module):
         self.fc = nn.Linear(256, 128, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.max_pool2d(F.relu(self.conv32_down(prepare(x, SIZE))), 3, 2)
+        x = F.max_pool2d(F.relu(self.conv32_down(prepare(fill_lost_pixels(x), SIZE))), 3, 2)
         for block in self.blocks.values():
             x = block(x)
         descriptors: Tensor = self.fc(x.mean((2, 3)))
