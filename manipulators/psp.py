@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from arsbench.contracts import ArsbenchError, Manipulator, TrainingJob, draw, generator, load_weights, seeded
 from manipulators.checkpoints import load as load_checkpoint
 from manipulators.networks.psp_encoder import PspEncoder, Stage, fuse_batch_norms
-from manipulators.networks.stylegan2 import StyleGAN2
+from manipulators.networks.stylegan2 import StyleGAN2, fold_scales
 
 WEIGHTS = Path(__file__).parent / "weights"
 OPEN_STAGES = (Stage(16, 24, 1), Stage(24, 48, 3), Stage(48, 96, 6), Stage(96, 128, 4))
@@ -92,6 +92,7 @@ class Psp(Manipulator):
         self.model = self.build()
         self.model.eval().requires_grad_(False)
         fuse_batch_norms(self.model.encoder)
+        fold_scales(self.model.decoder)
         self.model.to(self.device)
         self.model.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

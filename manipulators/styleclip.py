@@ -22,7 +22,7 @@ from manipulators.checkpoints import load as load_checkpoint
 from manipulators.networks.combined import STYLECLIP_STRENGTH
 from manipulators.networks.psp_encoder import E4eEncoder, fuse_batch_norms
 from manipulators.networks.styleclip_mapper import LevelsMapper
-from manipulators.networks.stylegan2 import StyleGAN2
+from manipulators.networks.stylegan2 import StyleGAN2, fold_scales
 from manipulators.psp import OPEN_STAGES, PspModel, open_model
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -134,6 +134,7 @@ class StyleClip(Manipulator):
             )
         self.parts.eval().requires_grad_(False)
         fuse_batch_norms(self.parts.encoder)
+        fold_scales(self.parts.decoders)
         self.parts.to(self.device)
         self.parts.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -68,15 +68,26 @@ class ModulatedConv2d(nn.Module):
     ) -> None:
         super().__init__()
         self.scale, self.kernel, self.demodulate, self.up = 1 / math.sqrt(n_in * kernel**2), kernel, demodulate, up
+        self.energy: Tensor | None
         if up:
             self.blur = Blur()
         self.weight = nn.Parameter(torch.randn(1, n_out, n_in, kernel, kernel))
         self.modulation = EqualLinear(style, n_in, bias=1.0)
+        self.register_buffer("energy", None, persistent=False)
+
+    def fold(self) -> None:
+        """See :func:`fold_scales`."""
+        weight = self.weight.detach()[0] * self.scale
+        # As the convolution reads it, which else copies it there each time.
+        by_layout = weight.transpose(0, 1) if self.up else weight
+        by_layout = by_layout.contiguous(memory_format=torch.channels_last)
+        self.weight.data = (by_layout.transpose(0, 1) if self.up else by_layout)[None]
+        self.scale, self.energy = 1.0, weight.square().sum((2, 3)) if self.demodulate else None
 
     def convolve(self, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor | None]:
         """The convolution of the modulated input, and what demodulates its channels, ``[B, n_out, 1, 1]``."""
         style = self.modulation(code)
-        weight = self.weight[0] * self.scale
+        weight = self.weight[0] if self.scale == 1 else self.weight[0] * self.scale
         x = x * style[:, :, None, None]
         if self.up:
             x = self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
@@ -84,7 +95,8 @@ class ModulatedConv2d(nn.Module):
             x = F.conv2d(x, weight, padding=self.kernel // 2)
         if not self.demodulate:
             return x, None
-        norm = torch.rsqrt(F.linear(style.square(), weight.square().sum((2, 3))) + 1e-8)
+        energy = weight.square().sum((2, 3)) if self.energy is None else self.energy
+        norm = torch.rsqrt(F.linear(style.square(), energy) + 1e-8)
         return x, norm[:, :, None, None]
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
@@ -196,3 +208,13 @@ class StyleGAN2(nn.Module):
             image = self.to_rgbs[block](x, codes[:, i + 2], image)
         out: Tensor = image
         return out
+
+
+def fold_scales(decoder: nn.Module) -> None:
+    """Works the scales of the modulated convolutions into their weights, in place; for evaluation only.
+
+    What depends on the weights alone is then computed once and not in every pass.
+    """
+    for layer in decoder.modules():
+        if isinstance(layer, ModulatedConv2d):
+            layer.fold()
