@@ -93,6 +93,9 @@ class Manipulator(ABC):
     """True where the model runs at its full size with random weights, to measure speed; its numbers mean nothing."""
     weights_sha256: str | None = None
     """Hash of the weights in use, for the cache of references and the manifest; ``None`` where there are none."""
+    thread_safe: ClassVar[bool] = False
+    """True promises that several threads may call ``manipulate`` at once: no call changes what another one sees. A
+    subclass makes the promise anew."""
 
     def __init__(
         self,
@@ -136,6 +139,10 @@ class Protector(ABC):
     name: ClassVar[str]
     ceiling: ClassVar[bool] = False
     """True for a control that stands for a perfect protection: its y_p is all white, nothing is computed."""
+    thread_safe: ClassVar[bool] = False
+    """True promises that several threads may call ``protect`` at once: no call changes what another one sees, and
+    random draws come from the keys alone, never from a global generator. On a CPU small pictures are then protected
+    side by side, a core for each. A subclass makes the promise anew."""
 
     def __init__(self, manipulator: Manipulator, epsilon: float = 0.3, seed: int = 0) -> None:
         self.manipulator = manipulator

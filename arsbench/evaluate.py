@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from arsbench import side_by_side
 from arsbench.contracts import ArsbenchError, Manipulator, Pair, Perturbation, Protector, draw, seeded
 from arsbench.delivery import audit, deliver
 from arsbench.metrics import Recogniser, Reference, Scorer
@@ -177,25 +178,47 @@ def _treat(
 
 
 def protect(bench: Bench, name: str, x: Tensor, keys: Sequence[str]) -> Protected:
-    """x ``[B, 3, H, W]`` -> x_p, delivered and audited, with the wall seconds per image that the protector took."""
+    """x ``[B, 3, H, W]`` -> x_p, delivered and audited, with the seconds per image that the protector took.
+
+    Side by side, where each image has a core of its own, they are that core's seconds; else those on the wall.
+    """
     protector = bench.protectors[name]
     if protector.ceiling:
         return Protected(x, dict.fromkeys((*_IMPERCEPTIBILITY, "seconds"), [math.nan] * len(keys)))
     at_once = _at_once(protector, keys)
-    faces, seconds = [], []
-    for start in range(0, len(keys), at_once):
-        part, part_keys = x[start : start + at_once], keys[start : start + at_once]
-        # A protector that draws from the global generator, though it should not, still gets draws that are the image's.
-        with torch.enable_grad(), seeded(draw(part_keys[0], f"protect {name}", protector.seed), x.device):
-            _synchronize(x.device)
-            began = time.perf_counter()
-            x_p = protector.protect(part.clone(), part_keys)
-            _synchronize(x.device)
-            seconds += [(time.perf_counter() - began) / len(part)] * len(part)
-        faces.append(audit(part, x_p, bench.plan.epsilon, name, part_keys))
+    parts = [(x[start : start + at_once], keys[start : start + at_once]) for start in range(0, len(keys), at_once)]
+    if _side_by_side(bench, protector, x):
+        made = side_by_side.each(lambda part: _protect_part(bench, name, *part, clock=time.thread_time), parts)
+    else:
+        made = []
+        for part, part_keys in parts:
+            # One that draws from the global generator, though it should not, still gets draws that are the image's.
+            with seeded(draw(part_keys[0], f"protect {name}", protector.seed), x.device):
+                made.append(_protect_part(bench, name, part, part_keys, clock=time.perf_counter))
+    faces, seconds = zip(*made, strict=True)
     x_p = torch.cat(faces)
     measured = {column: values.tolist() for column, values in bench.scorer.imperceptibility(x, x_p).items()}
-    return Protected(x_p, {**measured, "seconds": seconds})
+    return Protected(x_p, {**measured, "seconds": [value for part in seconds for value in part]})
+
+
+def _protect_part(
+    bench: Bench, name: str, x: Tensor, keys: Sequence[str], clock: Callable[[], float]
+) -> tuple[Tensor, list[float]]:
+    """x ``[B, 3, H, W]`` -> x_p, delivered and audited, and the seconds per image by the clock."""
+    with torch.enable_grad():
+        _synchronize(x.device)
+        began = clock()
+        x_p = bench.protectors[name].protect(x.clone(), keys)
+        _synchronize(x.device)
+        seconds = [(clock() - began) / len(x)] * len(x)
+    return audit(x, x_p, bench.plan.epsilon, name, keys), seconds
+
+
+def _side_by_side(bench: Bench, protector: Protector, x: Tensor) -> bool:
+    """Whether the pictures may be protected in several threads, and are small enough to gain by it."""
+    # A subclass has not promised what its base has.
+    safe = all(vars(type(method)).get("thread_safe", False) for method in (protector, bench.manipulator))
+    return safe and x.device.type == "cpu" and x.shape[-2] * x.shape[-1] <= side_by_side.LARGEST
 
 
 def perturb(bench: Bench, treatment: Treatment, x: Tensor, keys: Sequence[str]) -> Tensor:

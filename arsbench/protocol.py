@@ -44,7 +44,11 @@ METRICS = (
     ("amplification", 1, "mse(y, y_p) / mse(p(x), p(x_p)); NaN for 0/0"),
     ("unrecovered", 1, "min over per-channel a >= 0, b of sum (y - a y_p - b)^2 / sum (y - mean y)^2"),
     ("sr_strict", 1, "sr, unrecovered > its threshold, amplification > its threshold"),
-    ("identity_cosine", 1, "cosine of the descriptors of y_p and the forger's aim: dlib's 128-d, lost pixels filled in"),
+    (
+        "identity_cosine",
+        1,
+        "cosine of the 128-d dlib descriptors of y_p and the forger's aim, lost pixels filled in",
+    ),
     ("identity_distance", 1, "Euclidean distance of the same descriptors"),
 )
 """Name, version and definition; a changed definition gets a new version."""

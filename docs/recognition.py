@@ -1,4 +1,4 @@
-"""How well the recogniser tells a perturbed face from another's, as docs/protocol.md has it: ``python docs/recognition.py``."""
+"""How well the recogniser tells a perturbed face from another, for docs/protocol.md: ``python docs/recognition.py``."""
 
 from __future__ import annotations
 

@@ -117,6 +117,7 @@ class PspRecon(Psp):
     """G(x): the face encoded and decoded. Takes no condition."""
 
     name = "psp-recon"
+    thread_safe: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -144,6 +145,7 @@ class PspMix(Psp):
     """
 
     name = "psp-mix"
+    thread_safe: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -50,6 +50,7 @@ class SimSwap(Manipulator):
     """
 
     name = "simswap"
+    thread_safe: ClassVar[bool] = True
     track: ClassVar[str] = "open"
     weights_files: ClassVar[tuple[Path, ...]] = (
         WEIGHTS / "simswap_open.safetensors",

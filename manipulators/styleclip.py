@@ -110,6 +110,7 @@ class StyleClip(Manipulator):
     """
 
     name = "styleclip"
+    thread_safe: ClassVar[bool] = True
     track: ClassVar[str] = "open"
     weights_files: ClassVar[tuple[Path, ...]] = (
         WEIGHTS / "styleclip_open.safetensors",

@@ -34,6 +34,7 @@ class ARS(Protector):
     """
 
     name = "ars"
+    thread_safe: ClassVar[bool] = True
     bound: ClassVar[Bound] = "clip"
 
     def __init__(self, manipulator: Manipulator, epsilon: float = 0.3, seed: int = 0) -> None:
@@ -79,6 +80,7 @@ class ARSUntargeted(ARS):
     """The same network trained to push G's output away from y, in every way that ``sr_strict`` asks for. Ours."""
 
     name = "ars_untargeted"
+    thread_safe: ClassVar[bool] = True
     bound: ClassVar[Bound] = "tanh"
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +53,7 @@ class Disrupt(Protector):
     """Sixteen signed steps of epsilon / 4, two cycles of the schedule, against the unblurred G(x)."""
 
     name = "disrupt"
+    thread_safe: ClassVar[bool] = True
 
     def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> x_p, same shape, within epsilon."""

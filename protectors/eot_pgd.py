@@ -6,6 +6,7 @@ Beyond the paper: the strongest iterative attack that knows the protocol's six p
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ class EoTPGD(Protector):
     """Sixty signed steps of epsilon / 10 with momentum 0.9, each image with its own random perturbation per step."""
 
     name = "eot_pgd"
+    thread_safe: ClassVar[bool] = True
 
     def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> x_p, same shape, within epsilon."""

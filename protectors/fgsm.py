@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -17,6 +18,7 @@ class FGSM(Protector):
     """One step of epsilon from a jitter of +-0.001."""
 
     name = "fgsm"
+    thread_safe: ClassVar[bool] = True
 
     def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> x_p, same shape, within epsilon."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,6 +19,7 @@ class PGD(Protector):
     """Ten signed steps of epsilon / 4 from a uniform start in the epsilon ball."""
 
     name = "pgd"
+    thread_safe: ClassVar[bool] = True
 
     def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> x_p, same shape, within epsilon."""

@@ -1,4 +1,4 @@
-"""Pixels that a picture has lost, as the perturbation ``dropout`` leaves them: black ones, scattered over the picture."""
+"""Pixels that a picture has lost, as the perturbation ``dropout`` leaves them: black ones, scattered over it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import Tensor
 
 BLACK = -1.0
 SCATTERED_SHARE = 0.03
-"""Of a picture's pixels: as many black ones between others make a picture that has lost pixels. By itself a generated face has at
-most 0.014 (of 13 000 faces); at the weakest level of ``dropout`` the least is 0.067 (of 1000)."""
+"""Of a picture's pixels: as many black ones between others make a picture that has lost pixels. By itself a generated
+face has at most 0.014 (of 13 000 faces); at the weakest level of ``dropout`` the least is 0.067 (of 1000)."""
 KERNEL = ((1.0, 2.0, 1.0), (2.0, 0.0, 2.0), (1.0, 2.0, 1.0))
 PASSES = 3
 """After the first, one lost pixel in 250 is left at the strongest level, where half of them are lost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import ClassVar
@@ -24,6 +25,11 @@ class Mirror(Manipulator):
 
     def conditions(self, keys: Sequence[str]) -> list[str]:
         return [f"of {key}" for key in keys]
+
+
+class ThreadedMirror(Mirror):
+    name = "threaded-mirror"
+    thread_safe: ClassVar[bool] = True
 
 
 class Slow(Mirror):
@@ -200,3 +206,32 @@ class Official(Mirror):
         if not random_weights:
             raise ArsbenchError("the official checkpoint 'absent' is not there")
         self.random_weights = True
+
+
+class Threaded(Protector):
+    """One gradient step; remembers the threads it worked in."""
+
+    name = "threaded"
+    thread_safe: ClassVar[bool] = True
+
+    def __init__(self, manipulator: Manipulator, epsilon: float = 0.3, seed: int = 0) -> None:
+        super().__init__(manipulator, epsilon, seed)
+        self.threads: set[str] = set()
+
+    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        self.threads.add(threading.current_thread().name)
+        start = x.clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(self.manipulator.manipulate(start, keys).square().sum(), start)
+        return (x + self.epsilon * gradient.sign()).clamp(-1, 1)
+
+
+class Unpromised(Threaded):
+    name = "unpromised"
+
+
+class ThreadedCrash(Threaded):
+    name = "threaded-crash"
+    thread_safe: ClassVar[bool] = True
+
+    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        raise RuntimeError("no such picture")

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 
 import pytest
 import torch
 
-from arsbench import registry
+from arsbench import registry, side_by_side
 from arsbench.contracts import ArsbenchError
 from arsbench.delivery import deliver
 from arsbench.evaluate import Batch, Bench, evaluate, perturbed, protect
@@ -125,6 +126,31 @@ def test_protecting_leaves_the_global_generator_alone(bench):
     torch.manual_seed(1)
     protect(made, "global-draws", X[:1], KEYS[:1])
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_side_by_side_is_one_after_the_other(bench, monkeypatch):
+    made = bench("Threaded", manipulator="ThreadedMirror")
+    together = protect(made, "threaded", X, KEYS)
+    assert made.protectors["threaded"].threads.isdisjoint({threading.main_thread().name})
+    assert min(together.columns["seconds"]) > 0
+    monkeypatch.setattr(side_by_side, "LARGEST", 0)
+    alone = protect(made, "threaded", X, KEYS)
+    assert torch.equal(together.faces, alone.faces)
+
+
+@pytest.mark.parametrize(("protector", "manipulator"), [("Threaded", "Mirror"), ("Unpromised", "ThreadedMirror")])
+def test_what_promises_nothing_is_protected_in_the_main_thread(bench, protector, manipulator):
+    made = bench(protector, manipulator=manipulator)
+    name = protector.lower()
+    protect(made, name, X, KEYS)
+    assert made.protectors[name].threads == {threading.main_thread().name}
+
+
+def test_a_failure_in_a_thread_fails_the_protector_alone(bench):
+    result = rows(bench("ThreadedCrash", "none", manipulator="ThreadedMirror"))
+    assert [f.protector for f in result.failures] == ["threaded-crash"]
+    assert "no such picture" in result.failures[0].sentence
+    assert set(result.columns["protector"]) == {"none"}
 
 
 @pytest.mark.parametrize(
