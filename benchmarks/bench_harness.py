@@ -1,4 +1,4 @@
-"""What the harness costs: the time of a run over the time its manipulator passes took, within the same run."""
+"""What the harness costs: a run over its manipulator passes alone; what it saves: one by one over side by side."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 import arsbench
+from arsbench import side_by_side
+from arsbench.contracts import Manipulator
 from manipulators.psp import PspMix
 
 
@@ -39,3 +41,27 @@ def test_a_run_over_its_manipulator_passes(
         "manipulator_passes": len(passes),
         "run_over_passes": whole / sum(passes),
     }
+
+
+def test_protecting_one_by_one_over_side_by_side(
+    model: Manipulator, faces: tuple[Tensor, list[str]], benchmark: BenchmarkFixture
+) -> None:
+    x, keys = faces
+    protector = arsbench.load_protector("pgd", model)
+
+    def one(i: int) -> Tensor:
+        return protector.protect(x[i : i + 1], keys[i : i + 1])
+
+    ratios: list[float] = []
+
+    def both() -> None:
+        begin = time.perf_counter()
+        side_by_side.each(one, range(len(keys)))
+        middle = time.perf_counter()
+        for i in range(len(keys)):
+            one(i)
+        ratios.append((time.perf_counter() - middle) / (middle - begin))
+
+    benchmark.pedantic(both, rounds=3, warmup_rounds=1)
+    # The first ratio is the warm-up's.
+    benchmark.extra_info["one_by_one_over_side_by_side"] = sorted(ratios[1:])[len(ratios[1:]) // 2]
