@@ -15,7 +15,15 @@ from manipulators.networks.arcface import ArcFace, IRBlock
 from manipulators.networks.psp_encoder import E4eEncoder, PspEncoder, Stage, fuse_batch_norms
 from manipulators.networks.simswap import ApplyStyle, InstanceNorm, SimSwapGenerator
 from manipulators.networks.styleclip_mapper import LevelsMapper
-from manipulators.networks.stylegan2 import Blur, ModulatedConv2d, PixelNorm, StyledConv, StyleGAN2, Upsample
+from manipulators.networks.stylegan2 import (
+    Blur,
+    ModulatedConv2d,
+    PixelNorm,
+    StyledConv,
+    StyleGAN2,
+    Upsample,
+    fold_scales,
+)
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -230,3 +238,15 @@ def test_arcface_gives_an_identity_of_512_numbers_and_a_gradient():
     assert identities.shape == (2, 512)
     assert x.grad is not None
     assert x.grad.abs().sum() > 0
+
+
+@torch.no_grad()
+def test_folding_the_scales_once_or_twice_changes_no_picture():
+    net = StyleGAN2(16, style=8, channels={4: 6, 8: 6, 16: 4}).eval()
+    codes = torch.randn(3, net.n_codes, 8, generator=torch.Generator().manual_seed(0))
+    before = net(codes)
+    weight = net.convs[0].conv.weight.clone()
+    for _ in range(2):
+        fold_scales(net)
+        torch.testing.assert_close(net(codes), before)
+    assert not torch.equal(net.convs[0].conv.weight, weight)
