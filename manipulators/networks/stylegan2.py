@@ -63,12 +63,13 @@ class Upsample(Resample):
 
 
 class ModulatedConv2d(nn.Module):
+    energy: Tensor | None
+
     def __init__(
         self, n_in: int, n_out: int, kernel: int, style: int, demodulate: bool = True, up: bool = False
     ) -> None:
         super().__init__()
         self.scale, self.kernel, self.demodulate, self.up = 1 / math.sqrt(n_in * kernel**2), kernel, demodulate, up
-        self.energy: Tensor | None
         if up:
             self.blur = Blur()
         self.weight = nn.Parameter(torch.randn(1, n_out, n_in, kernel, kernel))
