@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import warnings
 from abc import abstractmethod
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -73,6 +73,35 @@ def unrecovered_share(y: Tensor, y_p: Tensor) -> Tensor:
     total = s_yy.sum(1)
     share = (s_yy - explained).sum(1) / total.clamp(min=torch.finfo(total.dtype).tiny)
     return torch.where(total > 0, share.clamp(0, 1), 0)
+
+
+@dataclass(frozen=True)
+class ComparedPair(Pair):
+    """A pair that computes once what several metrics ask for."""
+
+    @functools.cached_property
+    def mse(self) -> Tensor:
+        """Of the outputs, float64 ``[B]``."""
+        return mean_squared_error(self.y, self.y_p)
+
+    @functools.cached_property
+    def unrecovered(self) -> Tensor:
+        """See :func:`unrecovered_share`."""
+        return unrecovered_share(self.y, self.y_p)
+
+    @functools.cached_property
+    def amplification(self) -> Tensor | None:
+        """mse of the outputs over that of the inputs, float64 ``[B]``, NaN for 0/0; ``None`` where inputs are missing."""
+        before = self.x if self.px is None else self.px
+        after = self.x_p if self.px_p is None else self.px_p
+        return None if before is None or after is None else self.mse / mean_squared_error(before, after)
+
+
+def compared(pair: Pair) -> ComparedPair:
+    """The pair as one that keeps what is computed of it."""
+    if isinstance(pair, ComparedPair):
+        return pair
+    return ComparedPair(**{f.name: getattr(pair, f.name) for f in fields(pair)})
 
 
 # --- metrics that compare features ----------------------------------------------------------------------------------
@@ -180,7 +209,7 @@ class MeanSquaredError(Metric):
 
     def measure(self, pair: Pair) -> Tensor:
         """float64 ``[B]`` in [0, 4]."""
-        return mean_squared_error(pair.y, pair.y_p)
+        return compared(pair).mse
 
 
 class PeakSignalToNoise(Metric):
@@ -200,7 +229,7 @@ class SuccessRate(Metric):
 
     def measure(self, pair: Pair) -> Tensor:
         """``[B]`` of 0 and 1."""
-        return (mean_squared_error(pair.y, pair.y_p) > SR_THRESHOLD).double()
+        return (compared(pair).mse > SR_THRESHOLD).double()
 
 
 class MaskedSuccessRate(Metric):
@@ -236,11 +265,7 @@ class Amplification(Metric):
 
     def measure(self, pair: Pair) -> Tensor | None:
         """float64 ``[B]``, NaN for 0/0; needs px and px_p, or x and x_p where those are missing."""
-        before = pair.x if pair.px is None else pair.px
-        after = pair.x_p if pair.px_p is None else pair.px_p
-        if before is None or after is None:
-            return None
-        return mean_squared_error(pair.y, pair.y_p) / mean_squared_error(before, after)
+        return compared(pair).amplification
 
 
 class Unrecovered(Metric):
@@ -250,7 +275,7 @@ class Unrecovered(Metric):
 
     def measure(self, pair: Pair) -> Tensor:
         """float64 ``[B]`` in [0, 1]."""
-        return unrecovered_share(pair.y, pair.y_p)
+        return compared(pair).unrecovered
 
 
 class StrictSuccessRate(Metric):
@@ -260,13 +285,11 @@ class StrictSuccessRate(Metric):
 
     def measure(self, pair: Pair) -> Tensor | None:
         """``[B]`` of 0 and 1; needs what amplification needs, whose NaN is no success."""
-        amplification = Amplification().measure(pair)
-        if amplification is None:
+        pair = compared(pair)
+        if pair.amplification is None:
             return None
-        success = mean_squared_error(pair.y, pair.y_p) > SR_THRESHOLD
-        strict = (unrecovered_share(pair.y, pair.y_p) > UNRECOVERED_THRESHOLD) & (
-            amplification > AMPLIFICATION_THRESHOLD
-        )
+        success = pair.mse > SR_THRESHOLD
+        strict = (pair.unrecovered > UNRECOVERED_THRESHOLD) & (pair.amplification > AMPLIFICATION_THRESHOLD)
         return (success & strict).double()
 
 
@@ -382,7 +405,8 @@ class Scorer:
         scores = self._columns(pair, reference, output)
         if clean is not None:
             after = pair.x_p if pair.px_p is None else pair.px_p
-            columns = self._columns(Pair(clean.y, pair.y_p, pair.x, pair.x_p, clean.y, pair.x, after), clean, output)
+            against = ComparedPair(clean.y, pair.y_p, pair.x, pair.x_p, clean.y, pair.x, after)
+            columns = self._columns(against, clean, output)
             del columns[MaskedSuccessRateICML2026.name]
             scores |= {f"{name}{CLEAN_REFERENCE}": values for name, values in columns.items()}
         return scores
@@ -423,10 +447,10 @@ class Scorer:
         return {name: values.float() for name, values in measured.items() if values is not None}
 
 
-def clamped(pair: Pair) -> Pair:
+def clamped(pair: Pair) -> ComparedPair:
     """The pair with every picture detached and clamped to [-1, 1]."""
     given = {f.name: getattr(pair, f.name) for f in fields(pair) if getattr(pair, f.name) is not None}
-    return replace(pair, **{name: picture.detach().clamp(-1, 1) for name, picture in given.items()})
+    return ComparedPair(**{name: picture.detach().clamp(-1, 1) for name, picture in given.items()})
 
 
 def check(pair: Pair) -> None:

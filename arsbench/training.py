@@ -73,11 +73,15 @@ def train(
     model = load_manipulator(manipulator, track, place) if kind == "protector" else None
     validation = load_faces(track, "val", VALIDATION_FIRST + VALIDATION_FACES)
 
+    shown: list[int] = []
+
     def report(step: int, reached: dict[str, float]) -> None:
+        if not shown:  # where a resumed training goes on is known from its first step on
+            shown.append(step - 1)
+            progress.start(steps, step - 1, unit="steps")
         progress.advance(step - shown[0], "  ".join(f"{key} {value:.4g}" for key, value in reached.items()))
         shown[0] = step
 
-    shown = [0]
     job = TrainingJob(
         faces=faces.training_faces if track == "open" else repeated(faces_of(track, "train")),
         latents=faces.training_latents,
@@ -97,7 +101,6 @@ def train(
         checkpointing=checkpointing,
     )
     with progress:
-        progress.start(steps, unit="steps")
         result: Path = cls.train(job, model) if kind == "protector" else cls.train(job)
     return result
 

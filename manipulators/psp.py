@@ -5,7 +5,7 @@ Richardson et al. 2021. The official model and the open track's are this code wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from manipulators.networks.stylegan2 import StyleGAN2, fold_scales
 
 WEIGHTS = Path(__file__).parent / "weights"
 OPEN_STAGES = (Stage(16, 24, 1), Stage(24, 48, 3), Stage(48, 96, 6), Stage(96, 128, 4))
-OPEN_CHANNELS = {4: 128, 8: 128, 16: 96, 32: 64, 64: 32}
+OPEN_CHANNELS = {4: 128, 8: 128, 16: 64, 32: 32, 64: 16}
 Z_SIZE = 512
 MIX_ALPHA = 0.8
 OPEN_MIX_FROM = 4
@@ -54,10 +54,10 @@ class PspModel(nn.Module):
         return y if y.shape[-1] == size else F.adaptive_avg_pool2d(y, size)
 
 
-def open_model() -> PspModel:
-    """The 64-pixel model of the open track, with random weights."""
+def open_model(channels: Mapping[int, int] = OPEN_CHANNELS) -> PspModel:
+    """The 64-pixel model of the open track, with random weights; ``channels`` are the decoder's by resolution."""
     encoder = PspEncoder(64, n_codes=10, style=128, stem=16, stages=OPEN_STAGES, reduction=8, hidden=80)
-    return PspModel(encoder, StyleGAN2(64, style=128, channels=OPEN_CHANNELS, z_size=Z_SIZE), style=128)
+    return PspModel(encoder, StyleGAN2(64, style=128, channels=channels, z_size=Z_SIZE), style=128)
 
 
 def official_model(size: int = 1024) -> PspModel:
@@ -105,9 +105,17 @@ class Psp(Manipulator):
 
     @classmethod
     def train(cls, job: TrainingJob) -> Path:
-        """Trains encoder, decoder and mapping network; see :mod:`manipulators.psp_training`."""
+        """Trains encoder, decoder and mapping network; see :mod:`manipulators.psp_training`.
+
+        From finished weights whose decoder has other widths, it is narrowed: :mod:`manipulators.psp_narrowing`.
+        """
+        from manipulators import psp_narrowing
         from manipulators.psp_training import train
 
+        if job.start is not None:
+            tensors, _ = load_weights(*job.start)
+            if psp_narrowing.widths(tensors) != OPEN_CHANNELS:
+                return psp_narrowing.train(tensors, job)
         with seeded(job.seed):
             model = open_model()
         return train(model, job)

@@ -75,9 +75,9 @@ def train(model: PspModel, job: TrainingJob) -> Path:
         if not joint:
             model.decoder.requires_grad_(False)
         for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * _schedule(step, job.steps)
+            group["lr"] = group["peak"] * cosine(step, job.steps)
         faces, _ = job.faces(step * job.batch, job.batch)
-        z = _pad_latents(job.latents(step * job.batch, SIDE_BATCH), step) if joint else None
+        z = pad_latents(job.latents(step * job.batch, SIDE_BATCH), step) if joint else None
         x = faces.to(job.device)
         seen, wanted = (x, x) if joint else degrade(x, generator(f"step {step}", "psp", job.seed))
         with torch.autocast(job.device.type, torch.bfloat16):
@@ -194,12 +194,13 @@ def _shrink_rgb(model: PspModel) -> None:
             layer.conv.weight.mul_(0.1)
 
 
-def _schedule(step: int, steps: int) -> float:
+def cosine(step: int, steps: int) -> float:
+    """The share of the learning rate at a step: warm over the first 100, then a cosine down to a fiftieth."""
     warm = min(1.0, (step + 1) / 100)
     return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def _pad_latents(z: Tensor, step: int) -> Tensor:
+def pad_latents(z: Tensor, step: int) -> Tensor:
     """The generator's 100 numbers, filled up to the mapping network's 512 with noise it learns to ignore."""
     filler = torch.randn(len(z), Z_SIZE - z.shape[1], generator=torch.Generator().manual_seed(step))
     return torch.cat([z, filler], dim=1)

@@ -10,6 +10,7 @@ import arsbench
 from arsbench import training
 from arsbench.contracts import ArsbenchError
 from arsbench.faces import ShippedFaces
+from arsbench.progress import Silent
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +56,19 @@ def test_faces_of_a_split_come_again_in_another_order():
 def test_an_official_manipulator_is_not_trained(tmp_path):
     with pytest.raises(ArsbenchError, match="trained on track 'open' alone"):
         training.train("psp", "psp-mix", "paper", steps=1, batch=2, out=tmp_path)
+
+
+def test_a_resumed_training_counts_on_from_where_it_stopped(tmp_path):
+    class Counts(Silent):
+        counted = 0
+
+        def start(self, total, done=0, unit="rows"):
+            self.started = (total, done)
+
+        def advance(self, steps=1, now=""):
+            self.counted += steps
+
+    training.train("ars", "psp-recon", "open", steps=1, batch=2, out=tmp_path)
+    progress = Counts()
+    training.train("ars", "psp-recon", "open", steps=2, batch=2, out=tmp_path, progress=progress)
+    assert (progress.started, progress.counted) == ((2, 1), 1)
