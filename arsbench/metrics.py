@@ -91,7 +91,7 @@ class ComparedPair(Pair):
 
     @functools.cached_property
     def amplification(self) -> Tensor | None:
-        """mse of the outputs over that of the inputs, float64 ``[B]``, NaN for 0/0; ``None`` where inputs are missing."""
+        """mse of the outputs over that of the inputs, float64 ``[B]``, NaN for 0/0; ``None`` without the inputs."""
         before = self.x if self.px is None else self.px
         after = self.x_p if self.px_p is None else self.px_p
         return None if before is None or after is None else self.mse / mean_squared_error(before, after)

@@ -26,7 +26,7 @@ from manipulators.psp_training import cosine, degrade, pad_latents, validate
 RATE = 6e-3
 """High, because the decoder's layers have equalised learning rates: their weights are of size 1."""
 MIXED, MAPPED, ATTACKED = 8, 4, 4
-"""Pictures a step that the teacher draws of mixed, the mapping network's and attacked faces' codes, beside the batch."""
+"""Pictures a step of mixed codes, of the mapping network's and of attacked faces, beside the batch."""
 ATTACK_EPSILON, ATTACK_STEPS = 0.3, 2
 CHECKPOINT_EVERY = 100
 AVERAGE_DECAY = 0.995

@@ -21,7 +21,7 @@ from manipulators.networks.arcface import ArcFace
 from manipulators.networks.simswap import SimSwapGenerator
 
 WEIGHTS = Path(__file__).parent / "weights"
-OPEN_CHANNELS = (32, 64, 128, 160)
+OPEN_CHANNELS = (16, 48, 96, 112)
 OPEN_BLOCKS = 4
 IDENTITY_SIZE = 128
 """Numbers of the open track's recogniser; ArcFace's are 512."""
@@ -29,9 +29,9 @@ SOURCE_SIZE, ARCFACE_SIZE = 224, 112
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def open_generator() -> SimSwapGenerator:
-    """The 64-pixel generator of the open track, with random weights."""
-    return SimSwapGenerator(OPEN_CHANNELS, latent=IDENTITY_SIZE, blocks=OPEN_BLOCKS)
+def open_generator(channels: Sequence[int] = OPEN_CHANNELS) -> SimSwapGenerator:
+    """The 64-pixel generator of the open track, with random weights; ``channels`` as it takes them."""
+    return SimSwapGenerator(channels, latent=IDENTITY_SIZE, blocks=OPEN_BLOCKS)
 
 
 def latent_identity(recogniser: torch.nn.Module, faces: Tensor) -> Tensor:
@@ -94,9 +94,17 @@ class SimSwap(Manipulator):
 
     @classmethod
     def train(cls, job: TrainingJob) -> Path:
-        """Trains the generator; see :mod:`manipulators.simswap_training`."""
+        """Trains the generator; see :mod:`manipulators.simswap_training`.
+
+        From finished weights of other widths, it is narrowed: :mod:`manipulators.simswap_narrowing`.
+        """
+        from manipulators import simswap_narrowing
         from manipulators.simswap_training import train
 
+        if job.start is not None:
+            tensors, _ = load_weights(*job.start)
+            if simswap_narrowing.widths(tensors) != OPEN_CHANNELS:
+                return simswap_narrowing.train(tensors, job)
         with seeded(job.seed):
             generator = open_generator()
         return train(generator, job)

@@ -113,17 +113,17 @@ def train(network: SimSwapGenerator, job: TrainingJob) -> Path:
         first = state["step"]
     drawing, swapping = math.ceil(TEACHER_UNTIL * job.steps), math.ceil(DRAWING_UNTIL * job.steps)
     for step in range(first, job.steps):
-        rate = _decay(step, drawing) if step < drawing else _decay(step - drawing, job.steps - drawing)
+        rate = decay(step, drawing) if step < drawing else decay(step - drawing, job.steps - drawing)
         for optimizer, peak in zip(optimizers, (LEARNING_RATE, DISCRIMINATOR_RATE, LEARNING_RATE), strict=True):
             optimizer.param_groups[0]["lr"] = peak * rate
         x = job.faces(step * job.batch, job.batch)[0].to(job.device)
-        z, sources = job.latents(step * job.batch, job.batch).to(job.device), _sources(len(x))
+        z, sources = job.latents(step * job.batch, job.batch).to(job.device), sources_of(len(x))
         draws = generator(f"step {step}", "simswap", job.seed)
         if step < drawing:
             reached = _teacher_step(teacher, optimizers[2], recogniser, (x, z), job, draws)
         else:
             with torch.no_grad():
-                swapped = job.collage(z, torch.where(_own(sources)[:, None], z, teacher(z, z[sources]))).to(x)
+                swapped = job.collage(z, torch.where(keeps_own(sources)[:, None], z, teacher(z, z[sources]))).to(x)
             if step < swapping:
                 reached = _draw_step(network, optimizers[0], recogniser, (x, swapped, sources), job)
             else:
@@ -144,13 +144,13 @@ def train(network: SimSwapGenerator, job: TrainingJob) -> Path:
     return save_weights(job.folder, "simswap_open", average.state_dict(), card(job, reached))
 
 
-def _sources(n: int) -> Tensor:
+def sources_of(n: int) -> Tensor:
     """Whose identity each face of the batch is given: the first few their own, the others their neighbour's."""
     same = max(1, round(SAME_SHARE * n))
     return torch.cat([torch.arange(same), same + torch.arange(n - same).roll(1)])
 
 
-def _own(sources: Tensor) -> Tensor:
+def keeps_own(sources: Tensor) -> Tensor:
     """Which faces of the batch are given their own identity."""
     return sources == torch.arange(len(sources))
 
@@ -169,9 +169,9 @@ def _teacher_step(
             own = recogniser(x).float()
         wanted = own.roll(1, 0)
         y = job.collage(z, teacher(z, z.roll(1, 0))).float()
-        identity = _identity_distance(recogniser(_jitter(y, draws)).float(), wanted, own)
+        identity = identity_distance(recogniser(jitter(y, draws)).float(), wanted, own)
         kept = TEACHER_L1_WEIGHT * F.l1_loss(y, x) + TEACHER_PERCEPTUAL_WEIGHT * job.perceptual(y, x).float().mean()
-    _descend(TEACHER_IDENTITY_WEIGHT * identity + kept, teacher, optimizer)
+    descend(TEACHER_IDENTITY_WEIGHT * identity + kept, teacher, optimizer)
     return {"teacher_identity": identity.item(), "teacher_kept": kept.item()}
 
 
@@ -187,8 +187,8 @@ def _draw_step(
         with torch.no_grad():
             identity = latent_identity(recogniser, x).float()[sources]
         y = network((x + 1) / 2, identity).float() * 2 - 1
-        loss = _reconstruction(y, wanted, job)
-    _descend(loss, network, optimizer)
+        loss = reconstruction(y, wanted, job)
+    descend(loss, network, optimizer)
     return {"reconstruction": loss.item()}
 
 
@@ -203,43 +203,44 @@ def _swap_step(
 ) -> dict[str, float]:
     x, wanted, sources = swaps
     dimmed = torch.rand(len(x), generator=draws) < DIMMED_SHARE
-    others = (~_own(sources) & ~dimmed).nonzero()[:, 0]
+    others = (~keeps_own(sources) & ~dimmed).nonzero()[:, 0]
     with torch.autocast(job.device.type, torch.bfloat16):
         with torch.no_grad():
             own = recogniser(x).float()
             theirs = own[sources]
             identity = F.normalize(theirs, dim=1) * theirs.shape[1] ** 0.5
-            seen, wanted = _dim(x, wanted, dimmed, draws)
+            seen, wanted = dim(x, wanted, dimmed, draws)
             features_x = judge(seen)[1].float()
         y = network((seen + 1) / 2, identity).float() * 2 - 1
         scores, features = judge(y)
-        described = recogniser(_jitter(y[others], draws)).float()
+        described = recogniser(jitter(y[others], draws)).float()
         parts = {
-            "reconstruction": _reconstruction(y, wanted, job),
-            "identity": IDENTITY_WEIGHT * _identity_distance(described, theirs[others], own[others]),
+            "reconstruction": reconstruction(y, wanted, job),
+            "identity": IDENTITY_WEIGHT * identity_distance(described, theirs[others], own[others]),
             "features": FEATURE_WEIGHT * F.l1_loss(features.float(), features_x),
             "adversarial": -ADVERSARIAL_WEIGHT * scores.float().mean(),
         }
-    _descend(torch.stack(list(parts.values())).sum(), network, optimizers[0])
+    descend(torch.stack(list(parts.values())).sum(), network, optimizers[0])
 
     with torch.autocast(job.device.type, torch.bfloat16):
         real, fake = judge(torch.cat([seen, y.detach()]))[0].float().chunk(2)
     loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-    _descend(loss, judge, optimizers[1])
+    descend(loss, judge, optimizers[1])
     return {**{name: part.item() for name, part in parts.items()}, "discriminator": loss.item()}
 
 
-def _identity_distance(seen: Tensor, wanted: Tensor, own: Tensor) -> Tensor:
+def identity_distance(seen: Tensor, wanted: Tensor, own: Tensor) -> Tensor:
     """Squared distance of descriptors ``[B, 128]`` from those wanted, where that of their own is 1."""
     return (seen - wanted).square().sum(1).mean() / (own - wanted).square().sum(1).mean()
 
 
-def _reconstruction(y: Tensor, x: Tensor, job: TrainingJob) -> Tensor:
+def reconstruction(y: Tensor, x: Tensor, job: TrainingJob) -> Tensor:
+    """What pictures ``y`` that are to be ``x`` cost: L1 and LPIPS."""
     loss: Tensor = RECONSTRUCTION_WEIGHT * F.l1_loss(y, x) + PERCEPTUAL_WEIGHT * job.perceptual(y, x).mean()
     return loss
 
 
-def _dim(x: Tensor, wanted: Tensor, dimmed: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+def dim(x: Tensor, wanted: Tensor, dimmed: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
     """Targets and the swaps wanted of them, both alike with less contrast and another brightness where ``dimmed``.
 
     Without this, brightening a picture of little contrast makes another face of it, which is no protection.
@@ -253,7 +254,7 @@ def _dim(x: Tensor, wanted: Tensor, dimmed: Tensor, draws: torch.Generator) -> t
     return seen, drawn
 
 
-def _jitter(y: Tensor, draws: torch.Generator) -> Tensor:
+def jitter(y: Tensor, draws: torch.Generator) -> Tensor:
     """Shifted by up to SHIFT pixels, and mirrored, or not; all faces alike."""
     down, right, mirrored = torch.randint(-SHIFT, SHIFT + 1, (3,), generator=draws).tolist()
     padded = F.pad(y, (SHIFT,) * 4, mode="replicate").roll((down, right), (2, 3))
@@ -261,7 +262,8 @@ def _jitter(y: Tensor, draws: torch.Generator) -> Tensor:
     return moved.flip(3) if mirrored > 0 else moved
 
 
-def _descend(loss: Tensor, network: nn.Module, optimizer: torch.optim.Adam) -> None:
+def descend(loss: Tensor, network: nn.Module, optimizer: torch.optim.Adam) -> None:
+    """One step of the optimiser, the gradient clipped to length 1."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -301,7 +303,7 @@ def card(job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
     }
 
 
-def _decay(step: int, steps: int) -> float:
+def decay(step: int, steps: int) -> float:
     """Warm for 50 steps, constant for the first half, then a cosine down to a twentieth."""
     late = max(0.0, 2 * step / steps - 1)
     return min(1.0, (step + 1) / 50) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * late)))

@@ -46,7 +46,7 @@ def test_the_result_can_be_loaded(tmp_path, small_job):
 def test_only_dimmed_faces_change_and_face_and_swap_alike():
     x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.5
     draws = torch.Generator().manual_seed(1)
-    seen, wanted = simswap_training._dim(x, x, torch.tensor([True, False]), draws)
+    seen, wanted = simswap_training.dim(x, x, torch.tensor([True, False]), draws)
     assert torch.equal(seen, wanted)
     torch.testing.assert_close(seen[1], x[1])
     assert seen[0].std() < x[0].std()
@@ -54,7 +54,7 @@ def test_only_dimmed_faces_change_and_face_and_swap_alike():
 
 def test_jitter_moves_a_face_and_keeps_its_size():
     x = torch.arange(3 * 16 * 16.0).view(1, 3, 16, 16)
-    seen = [simswap_training._jitter(x, torch.Generator().manual_seed(seed)) for seed in range(8)]
+    seen = [simswap_training.jitter(x, torch.Generator().manual_seed(seed)) for seed in range(8)]
     assert all(y.shape == x.shape for y in seen)
     assert sum(torch.equal(y, x) for y in seen) < 2
     # All but the border's pixels are pixels of x.
