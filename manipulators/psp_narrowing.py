@@ -108,14 +108,17 @@ def narrowed(decoder: StyleGAN2, channels: Mapping[int, int], codes: Tensor) -> 
     """A decoder of ``channels`` with those weights of ``decoder`` that do most in drawing ``codes`` [B, n, style]."""
     small = StyleGAN2(4 * 2**decoder.n_blocks, codes.shape[2], len(decoder.style) - 1, channels, Z_SIZE).to(codes)
     tensors = decoder.state_dict()
-    layers = [("conv1", 4), *((f"convs.{i}", 8 * 2 ** (i // 2)) for i in range(2 * decoder.n_blocks))]
+    layers = [("input", 4), ("conv1", 4)]
+    layers += [(f"convs.{i}", 8 * 2 ** (i // 2)) for i in range(2 * decoder.n_blocks)]
     rgbs = {"conv1": "to_rgb1", **{f"convs.{2 * i + 1}": f"to_rgbs.{i}" for i in range(decoder.n_blocks)}}
     styled = {name: layer for name, layer in decoder.named_modules() if isinstance(layer, StyledConv)}
     squares = mean_squares(styled, lambda: decoder(codes))
+    squares["input"] = decoder.input.input.square().mean((0, 2, 3))
     for (name, size), following in zip(layers, [*(name for name, _ in layers[1:]), None], strict=True):
         readers = [f"{reader}.conv" for reader in (following, rgbs.get(name)) if reader is not None]
         kept = busiest(squares[name], [(tensors[f"{reader}.weight"], 2) for reader in readers], channels[size])
-        keep(tensors, [(f"{name}.conv.weight", 1), (f"{name}.activate.bias", 0)], kept)
+        made = [(f"{name}.conv.weight", 1), (f"{name}.activate.bias", 0)] if name in styled else [("input.input", 1)]
+        keep(tensors, made, kept)
         for reader in readers:
             parts = [(f"{reader}.weight", 2), (f"{reader}.modulation.weight", 0), (f"{reader}.modulation.bias", 0)]
             keep(tensors, parts, kept)
@@ -144,8 +147,7 @@ def _losses(decoder: StyleGAN2, teacher: PspModel, job: TrainingJob, step: int) 
     y = decoder(codes)
     wanted = torch.cat([x, drawn[len(x) :]])
     return {
-        "mse": 4 * F.mse_loss(y, wanted),
-        "lpips": 1.25 * job.perceptual(y, wanted).mean(),
+        "wanted": 4 * F.mse_loss(y, wanted) + 1.25 * job.perceptual(y, wanted).mean(),
         "teacher": 4 * F.mse_loss(y, drawn),
     }
 

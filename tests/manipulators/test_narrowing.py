@@ -84,6 +84,12 @@ def test_what_nothing_reads_can_go_without_a_change(wide_psp):
     torch.testing.assert_close(small(codes), wide_psp.decoder(codes))
 
 
+def test_every_width_can_shrink(wide_psp):
+    codes = wide_psp.encode(faces(2))
+    small = psp_narrowing.narrowed(wide_psp.decoder, {4: 32, 8: 24, 16: 16, 32: 8, 64: 4}, codes)
+    assert small(codes).shape == (2, 3, 64, 64)
+
+
 def test_narrowing_psp_leaves_encoder_and_mapping_as_they_are(tmp_path, small_job, wide_psp):
     job = replace(small_job(tmp_path / "out", 2), start=start(tmp_path / "wide", "psp_open", wide_psp))
     path = psp.PspRecon.train(job)
