@@ -7,8 +7,8 @@ means: the expression network's log-probability of that expression, or an age th
 rewarded beyond what makes the edit plain. Beside it stand StyleCLIP's own: identity, by the face recogniser, and the
 squared norm of the step in w+.
 
-Training that starts from finished weights is for the heads alone: as in pSp's second stage some faces are seen with
-less contrast and random noise, and the heads are taught what pSp's make of them without.
+Training that starts from finished weights goes through both at lower rates. As in pSp's second stage the heads then see
+some faces with less contrast and random noise, and are taught what pSp's make of them without.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ AGE_STEP = 12.0
 HEADS_SHARE = 0.65
 HEADS_RATE = 2e-3
 REFINE_RATE = 5e-4
-MAPPER_RATE = 0.3
+MAPPER_RATE, MAPPER_REFINE_RATE = 0.3, 0.15
 """High, because the mappers' layers have a learning rate multiplier of 0.01: their weights are of size 100."""
 TEACHER_WEIGHT = 0.1
 DELTA_WEIGHT = 0.001
@@ -135,11 +135,12 @@ def train(model: StyleClipModel, job: TrainingJob) -> Path:
     average = copy.deepcopy(model).requires_grad_(False)
     judge = Trainer(average, job)
     refining = job.start is not None
-    heads = job.steps if refining else round(HEADS_SHARE * job.steps)
-    heads_rate = REFINE_RATE if refining else HEADS_RATE
+    heads = round(HEADS_SHARE * job.steps)
+    heads_rate, mapper_rate = (REFINE_RATE, MAPPER_REFINE_RATE) if refining else (HEADS_RATE, MAPPER_RATE)
+    fast_bfloat16 = job.device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     optimizers = [
         torch.optim.Adam(model.styles.parameters(), heads_rate, betas=(0.5, 0.99)),
-        torch.optim.Adam(model.mappers.parameters(), MAPPER_RATE, betas=(0.5, 0.99)),
+        torch.optim.Adam(model.mappers.parameters(), mapper_rate, betas=(0.5, 0.99)),
     ]
     first = 0
     state = job.resume()
@@ -155,12 +156,12 @@ def train(model: StyleClipModel, job: TrainingJob) -> Path:
             model.styles.load_state_dict(average.styles.state_dict())
         x = job.faces(step * job.batch, job.batch)[0].to(job.device)
         encoding, seen = step < heads, None
-        if refining:
+        if refining and encoding:
             seen, x = degrade(x, generator(f"step {step}", "styleclip", job.seed))
-        with torch.autocast(job.device.type, torch.bfloat16):
+        with torch.autocast(job.device.type, torch.bfloat16, enabled=fast_bfloat16):
             parts = trainer.heads_losses(x, seen) if encoding else trainer.mapper_losses(x)
         optimizer = optimizers[0 if encoding else 1]
-        begin, end, peak = (0, heads, heads_rate) if encoding else (heads, job.steps, MAPPER_RATE)
+        begin, end, peak = (0, heads, heads_rate) if encoding else (heads, job.steps, mapper_rate)
         optimizer.param_groups[0]["lr"] = peak * _schedule((step - begin) / (end - begin))
         optimizer.zero_grad(set_to_none=True)
         torch.stack([part.float() for part in parts.values()]).sum().backward()  # type: ignore[no-untyped-call]
@@ -185,7 +186,10 @@ def card(job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
     started = "" if job.start is None else f" --start {job.start[1]}.safetensors"
     recipe = f"Adam {HEADS_RATE} for the heads in the first {HEADS_SHARE:.0%}, then {MAPPER_RATE} for the mappers"
     if job.start is not None:
-        recipe = f"Adam {REFINE_RATE} for the heads, with noise and less contrast"
+        recipe = (
+            f"Adam {REFINE_RATE} for the heads in the first {HEADS_SHARE:.0%}, with noise and less contrast, then "
+            f"{MAPPER_REFINE_RATE} for the mappers"
+        )
     return {
         "what": "StyleCLIP at 64 pixels: the e4e encoder's style heads and a latent mapper for each of "
         f"{', '.join(EDITS)}; the encoder's body and the decoder are those of psp_open",

@@ -34,12 +34,12 @@ def test_first_the_heads_then_the_mappers(tmp_path, small_job):
     assert ["expression" in line for line in log] == [False, True]
 
 
-def test_finished_weights_are_refined_in_the_heads_alone(tmp_path, small_job):
+@pytest.mark.parametrize(("steps", "changed"), [(1, {"styles"}), (2, {"styles", "mappers"})])
+def test_finished_weights_are_refined_in_the_heads_then_in_the_mappers(tmp_path, small_job, steps, changed):
     start = StyleClip.train(small_job(tmp_path / "start", 2))
-    job = dataclasses.replace(small_job(tmp_path / "refined", 1), start=(start.parent, start.stem))
+    job = dataclasses.replace(small_job(tmp_path / "refined", steps), start=(start.parent, start.stem))
     before, after = (load_weights(path.parent, path.stem)[0] for path in (start, StyleClip.train(job)))
-    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {"styles"}
+    assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == changed
 
 
 def test_the_result_can_be_loaded_and_names_the_psp_it_needs(tmp_path, small_job):
