@@ -1,7 +1,7 @@
 """Gives the open track's pSp a narrower decoder, which the one it has teaches; a face then costs less to manipulate.
 
-The encoder, the average code and the mapping network stay to the last bit, so that codes mean what they meant and
-whoever shares them (StyleCLIP) need not be trained again. Of each layer of the decoder the channels that do most are
+The encoder, the average code and the mapping network stay to the last bit, so that codes mean what they meant to
+whoever shares them (StyleCLIP). Of each layer of the decoder the channels that do most are
 kept; then the decoder alone is trained: a face from its codes, and whatever the teacher draws from codes mixed of two
 faces, from the mapping network's and, so that it answers to attacks as the teacher does, from those of attacked faces.
 """
