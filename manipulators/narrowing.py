@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from arsbench.contracts import ArsbenchError
+
 Part = tuple[str, int]
 """A tensor's name and the axis along which its channels lie."""
 
@@ -41,7 +43,15 @@ def busiest(squares: Tensor, readers: Iterable[tuple[Tensor, int]], n: int) -> T
         squares: mean square activations ``[C]``.
         readers: the weights that read the channels, each with the axis along which they lie.
         n: at most C.
+
+    Raises:
+        ArsbenchError: there are fewer than ``n`` channels.
     """
+    if n > len(squares):
+        raise ArsbenchError(
+            f"the weights to start from have a layer of {len(squares)} channels where {n} are needed; "
+            "start from wider ones"
+        )
     outgoing = sum(weight.square().transpose(0, axis).flatten(1).sum(1) for weight, axis in readers)
     return (squares * outgoing).topk(n).indices.sort().values
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from arsbench.contracts import load_weights, save_weights, seeded
+from arsbench.contracts import ArsbenchError, load_weights, save_weights, seeded
 from manipulators import psp, psp_narrowing, simswap, simswap_narrowing
 from manipulators.narrowing import busiest, keep, mean_squares
 
@@ -46,6 +46,11 @@ def test_the_busiest_channels_are_the_active_ones_that_are_read():
     other = torch.zeros(4, 2)
     other[2] = 9
     assert busiest(squares, [(weight, 1), (other, 0)], 2).tolist() == [2, 3]
+
+
+def test_weights_that_are_too_narrow_are_one_sentence():
+    with pytest.raises(ArsbenchError, match="a layer of 2 channels where 3 are needed; start from wider ones"):
+        busiest(torch.ones(2), [(torch.ones(1, 2), 1)], 3)
 
 
 def test_mean_squares_are_those_of_the_output_and_leave_no_trace():
