@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +19,28 @@ from manipulators.networks.psp_encoder import PspEncoder, Stage, fuse_batch_norm
 from manipulators.networks.stylegan2 import StyleGAN2, fold_scales
 
 WEIGHTS = Path(__file__).parent / "weights"
-OPEN_STAGES = (Stage(16, 24, 1), Stage(24, 48, 3), Stage(48, 96, 6), Stage(96, 128, 4))
-OPEN_CHANNELS = {4: 128, 8: 128, 16: 64, 32: 32, 64: 16}
 Z_SIZE = 512
+
+
+class Shape(NamedTuple):
+    """The sizes of the open track's pSp that set what a pass costs.
+
+    Attributes:
+        channels: the decoder's, by resolution.
+        stages: the encoder's.
+        hidden: channels inside the encoder's style heads.
+    """
+
+    channels: Mapping[int, int]
+    stages: tuple[Stage, ...]
+    hidden: int
+
+
+OPEN_SHAPE = Shape(
+    channels={4: 128, 8: 128, 16: 64, 32: 24, 64: 16},
+    stages=(Stage(16, 24, 1, 8), Stage(24, 48, 2, 16), Stage(48, 96, 3, 32), Stage(96, 128, 2, 48)),
+    hidden=48,
+)
 MIX_ALPHA = 0.8
 OPEN_MIX_FROM = 4
 """Rows 4-9 of 10: from the second 16-pixel convolution up."""
@@ -54,10 +73,10 @@ class PspModel(nn.Module):
         return y if y.shape[-1] == size else F.adaptive_avg_pool2d(y, size)
 
 
-def open_model(channels: Mapping[int, int] = OPEN_CHANNELS) -> PspModel:
-    """The 64-pixel model of the open track, with random weights; ``channels`` are the decoder's by resolution."""
-    encoder = PspEncoder(64, n_codes=10, style=128, stem=16, stages=OPEN_STAGES, reduction=8, hidden=80)
-    return PspModel(encoder, StyleGAN2(64, style=128, channels=channels, z_size=Z_SIZE), style=128)
+def open_model(shape: Shape = OPEN_SHAPE) -> PspModel:
+    """The 64-pixel model of the open track, with random weights."""
+    encoder = PspEncoder(64, 10, style=128, stem=16, stages=shape.stages, reduction=8, hidden=shape.hidden)
+    return PspModel(encoder, StyleGAN2(64, style=128, channels=shape.channels, z_size=Z_SIZE), style=128)
 
 
 def official_model(size: int = 1024) -> PspModel:
@@ -107,14 +126,14 @@ class Psp(Manipulator):
     def train(cls, job: TrainingJob) -> Path:
         """Trains encoder, decoder and mapping network; see :mod:`manipulators.psp_training`.
 
-        From finished weights whose decoder has other widths, it is narrowed: :mod:`manipulators.psp_narrowing`.
+        From finished weights of another shape, it is narrowed: :mod:`manipulators.psp_narrowing`.
         """
         from manipulators import psp_narrowing
         from manipulators.psp_training import train
 
         if job.start is not None:
             tensors, _ = load_weights(*job.start)
-            if psp_narrowing.widths(tensors) != OPEN_CHANNELS:
+            if psp_narrowing.shape_of(tensors) != OPEN_SHAPE:
                 return psp_narrowing.train(tensors, job)
         with seeded(job.seed):
             model = open_model()

@@ -23,7 +23,7 @@ from manipulators.networks.combined import STYLECLIP_STRENGTH
 from manipulators.networks.psp_encoder import E4eEncoder, fuse_batch_norms
 from manipulators.networks.styleclip_mapper import LevelsMapper
 from manipulators.networks.stylegan2 import StyleGAN2, fold_scales
-from manipulators.psp import OPEN_STAGES, PspModel, open_model
+from manipulators.psp import OPEN_SHAPE, PspModel, open_model
 
 WEIGHTS = Path(__file__).parent / "weights"
 EDITS = ("smiling", "surprised", "angry", "older")
@@ -91,7 +91,7 @@ def edited(codes: Tensor, edits: Sequence[str], mappers: nn.ModuleDict) -> Tenso
 
 def open_encoder(hidden: int) -> E4eEncoder:
     """An e4e encoder of pSp's size on the open track but for its heads, with random weights."""
-    return E4eEncoder(64, n_codes=10, style=OPEN_STYLE, stem=16, stages=OPEN_STAGES, reduction=8, hidden=hidden)
+    return E4eEncoder(64, n_codes=10, style=OPEN_STYLE, stem=16, stages=OPEN_SHAPE.stages, reduction=8, hidden=hidden)
 
 
 def load_psp() -> tuple[PspModel, str]:

@@ -1,11 +1,11 @@
 """Trains the open track's StyleCLIP: the encoder's heads, then the mappers.
 
-The heads (the first part of the steps) learn to reconstruct faces with pSp's frozen body and decoder, each row taught
-by pSp's own and kept close to the first one's w, as e4e's delta loss does (Tov et al. 2021, section 4.2). The mappers
-learn as StyleCLIP's do (Patashnik et al. 2021, section 5), with the loss of CLIP replaced by what the edit's name
-means: the expression network's log-probability of that expression, or an age that is AGE_STEP years higher; neither is
-rewarded beyond what makes the edit plain. Beside it stand StyleCLIP's own: identity, by the face recogniser, and the
-squared norm of the step in w+.
+The heads (the first part of the steps) learn to reconstruct faces with pSp's frozen body and decoder, by pixels and by
+the person; each row is taught by pSp's own and kept close to the first one's w, as e4e's delta loss does (Tov et al.
+2021, section 4.2). The mappers learn as StyleCLIP's do (Patashnik et al. 2021, section 5), with the loss of CLIP
+replaced by what the edit's name means: the expression network's log-probability of that expression, or an age that is
+AGE_STEP years higher; neither is rewarded beyond what makes the edit plain. Beside it stand StyleCLIP's own: identity,
+by the face recogniser, and the squared norm of the step in w+.
 
 Training that starts from finished weights goes through both at lower rates. As in pSp's second stage the heads then see
 some faces with less contrast and random noise, and are taught what pSp's make of them without.
@@ -42,7 +42,8 @@ MAPPER_RATE, MAPPER_REFINE_RATE = 0.3, 0.15
 """High, because the mappers' layers have a learning rate multiplier of 0.01: their weights are of size 100."""
 TEACHER_WEIGHT = 0.1
 DELTA_WEIGHT = 0.001
-IDENTITY_WEIGHT = 4.0
+HEADS_IDENTITY_WEIGHT = 0.3
+IDENTITY_WEIGHT = 8.0
 NORM_WEIGHT = 0.5
 CHECKPOINT_EVERY = 100
 AVERAGE_DECAY = 0.99
@@ -70,12 +71,13 @@ class Trainer:
             features = clean = self.psp.encoder.features(x)
             if seen is not None:
                 features = self.psp.encoder.features(seen)
-            taught = self.psp.encoder.read(clean)
+            taught, person = self.psp.encoder.read(clean), self.recogniser(x)
         rows = self.encoder.read(features)
         y = self.psp.decoder(rows + self.psp.latent_avg)
         return {
             "recon": 4 * F.mse_loss(y, x) + 1.25 * self.job.perceptual(y, x).mean(),
             "teacher": TEACHER_WEIGHT * F.mse_loss(rows, taught),
+            "identity": HEADS_IDENTITY_WEIGHT * (self.recogniser(y) - person).float().norm(dim=1).mean(),
             "delta": DELTA_WEIGHT * (rows[:, 1:] - rows[:, :1]).square().sum(2).mean(),
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -33,9 +34,9 @@ class Work:
     todo: Mapping[str, tuple[Treatment, ...]]
 
     def split(self, at_once: int) -> list[Work]:
-        """The same in groups of at most ``at_once`` images."""
-        starts = range(0, len(self.indices), at_once)
-        return [Work(self.manipulator, self.indices[start : start + at_once], self.todo) for start in starts]
+        """The same in groups of at most ``at_once`` images, as even as can be: a small one costs more an image."""
+        groups = np.array_split(self.indices, math.ceil(len(self.indices) / at_once))
+        return [Work(self.manipulator, tuple(group.tolist()), self.todo) for group in groups]
 
 
 def run(
@@ -130,8 +131,7 @@ def pending(plan: Plan, manipulator: str, done: Done, batch: int) -> Iterator[Wo
     for pattern, indices in patterns.items():
         wanted = np.frombuffer(pattern, dtype=bool)
         todo = _by_protector((plan.cells[i].protector, plan.cells[i].treatment) for i in np.array(cells)[wanted])
-        for start in range(0, len(indices), batch):
-            yield Work(manipulator, tuple(indices[start : start + batch]), todo)
+        yield from Work(manipulator, tuple(indices), todo).split(batch)
 
 
 def without_failed(work: Work, failures: Iterable[Failure]) -> dict[str, tuple[Treatment, ...]]:

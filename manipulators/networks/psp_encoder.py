@@ -19,11 +19,15 @@ from manipulators.networks.stylegan2 import EqualLinear
 
 
 class Stage(NamedTuple):
-    """One resolution: ``blocks`` residual units, the first of stride 2 and going from ``width_in`` to ``width``."""
+    """One resolution: ``blocks`` residual units, the first of stride 2 and going from ``width_in`` to ``width``.
+
+    Between the two convolutions of a unit there are ``inner`` channels; ``width`` unless given.
+    """
 
     width_in: int
     width: int
     blocks: int
+    inner: int | None = None
 
 
 OFFICIAL_STAGES = (Stage(64, 64, 3), Stage(64, 128, 4), Stage(128, 256, 14), Stage(256, 512, 3))
@@ -42,8 +46,9 @@ class SqueezeExcitation(nn.Module):
 
 
 class BottleneckIRSE(nn.Module):
-    def __init__(self, width_in: int, width: int, stride: int, reduction: int) -> None:
+    def __init__(self, width_in: int, width: int, stride: int, reduction: int, inner: int | None = None) -> None:
         super().__init__()
+        inner = inner or width
         if width_in == width:
             self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)
         else:
@@ -52,9 +57,9 @@ class BottleneckIRSE(nn.Module):
             )
         self.res_layer = nn.Sequential(
             nn.BatchNorm2d(width_in),
-            nn.Conv2d(width_in, width, 3, 1, 1, bias=False),
-            nn.PReLU(width),
-            nn.Conv2d(width, width, 3, stride, 1, bias=False),
+            nn.Conv2d(width_in, inner, 3, 1, 1, bias=False),
+            nn.PReLU(inner),
+            nn.Conv2d(inner, width, 3, stride, 1, bias=False),
             nn.BatchNorm2d(width),
             SqueezeExcitation(width, reduction),
         )
@@ -110,15 +115,17 @@ class PspEncoder(nn.Module):
         super().__init__()
         self.input_layer = nn.Sequential(nn.Conv2d(3, stem, 3, 1, 1, bias=False), nn.BatchNorm2d(stem), nn.PReLU(stem))
         blocks: list[nn.Module] = []
-        ends = []
+        ends: list[int] = []
         for stage in stages:
             blocks += [
-                BottleneckIRSE(stage.width_in if i == 0 else stage.width, stage.width, 2 if i == 0 else 1, reduction)
+                BottleneckIRSE(
+                    stage.width_in if i == 0 else stage.width, stage.width, 2 if i == 0 else 1, reduction, stage.inner
+                )
                 for i in range(stage.blocks)
             ]
-            ends.append(len(blocks) - 1)
+            ends.append(len(blocks))
         self.body = nn.Sequential(*blocks)
-        self.taps = tuple(ends[1:])
+        self.ends = tuple(ends)
         sizes = (
             [size // 16] * self.coarse
             + [size // 8] * (self.middle - self.coarse)
@@ -133,11 +140,11 @@ class PspEncoder(nn.Module):
         """The pyramid, coarsest first: three maps of the last stage's width."""
         x = self.input_layer(x)
         taps = []
-        for i, block in enumerate(self.body):
+        for i, block in enumerate(self.body, start=1):
             x = block(x)
-            if i in self.taps:
+            if i in self.ends:
                 taps.append(x)
-        c1, c2, c3 = taps
+        _, c1, c2, c3 = taps
         p2 = _upsample_add(c3, self.latlayer1(c2))
         p1 = _upsample_add(p2, self.latlayer2(c1))
         return c3, p2, p1

@@ -13,6 +13,7 @@ import pytest
 import arsbench
 from arsbench import store
 from arsbench.contracts import ArsbenchError
+from arsbench.engines.local import Work
 from arsbench.faces import FaceSource, ShippedFaces
 from arsbench.rows import COLUMNS, IDENTITY
 
@@ -43,13 +44,21 @@ def test_rows_do_not_depend_on_the_batch(small, expected, batch):
 
 
 def test_a_batch_that_does_not_fit_is_done_in_halves_and_loses_nothing(small, fake, capfd):
-    settings = small | {"images": 9, "batch": 8}
+    settings = small | {"images": 8, "batch": 8}
     rows = arsbench.run(**settings | {"manipulator": fake("Narrow")}, progress=True)
     assert_same(rows.assign(manipulator="mirror"), arsbench.run(**settings))
     said = capfd.readouterr().err
     assert "8 images at a time do not fit; going on with 4" in said
     assert "4 images at a time do not fit; going on with 2" in said
     assert "2 images" not in said.replace("with 2", "")
+
+
+@pytest.mark.parametrize(("images", "sizes"), [(100, [50, 50]), (64, [64]), (67, [34, 33]), (3, [3])])
+def test_images_are_divided_evenly(images, sizes):
+    work = Work("mirror", tuple(range(10, 10 + images)), {})
+    groups = [group.indices for group in work.split(64)]
+    assert [len(group) for group in groups] == sizes
+    assert sum(groups, ()) == work.indices
 
 
 def test_a_manipulator_that_fits_with_no_image_is_one_sentence(small, fake):

@@ -11,8 +11,13 @@ import torch
 from arsbench.contracts import ArsbenchError, load_weights, save_weights, seeded
 from manipulators import psp, psp_narrowing, simswap, simswap_narrowing
 from manipulators.narrowing import busiest, keep, mean_squares
+from manipulators.networks.psp_encoder import Stage
 
-WIDE = {4: 128, 8: 128, 16: 72, 32: 40, 64: 24}
+WIDE = psp.Shape(
+    channels={4: 128, 8: 128, 16: 72, 32: 40, 64: 24},
+    stages=(Stage(16, 24, 1, 24), Stage(24, 48, 3, 48), Stage(48, 96, 4, 48), Stage(96, 128, 2, 64)),
+    hidden=56,
+)
 WIDE_SWAP = (24, 56, 104, 120)
 
 
@@ -68,10 +73,16 @@ def test_keep_takes_channels_along_the_given_axis():
     assert tensors["b"].tolist() == [0, 2]
 
 
-def test_a_decoder_narrowed_to_its_own_widths_draws_the_same(wide_psp):
+def test_a_decoder_narrowed_to_its_own_shape_draws_the_same(wide_psp):
     codes = wide_psp.encode(faces(2))
-    same = psp_narrowing.narrowed(wide_psp.decoder, WIDE, codes)
+    same = psp_narrowing.narrowed_decoder(wide_psp.decoder, WIDE, codes)
     torch.testing.assert_close(same(codes), wide_psp.decoder(codes))
+
+
+def test_an_encoder_narrowed_to_its_own_shape_reads_the_same(wide_psp):
+    x = faces(2)
+    same = psp_narrowing.narrowed_encoder(wide_psp.encoder, WIDE, x)
+    torch.testing.assert_close(same(x), wide_psp.encoder(x))
 
 
 def test_a_generator_narrowed_to_its_own_widths_draws_the_same(wide_simswap):
@@ -85,26 +96,68 @@ def test_what_nothing_reads_can_go_without_a_change(wide_psp):
         wide_psp.decoder.convs[-1].conv.weight[:, :, ::2] = 0
         wide_psp.decoder.to_rgbs[-1].conv.weight[:, :, ::2] = 0
     codes = wide_psp.encode(faces(2))
-    small = psp_narrowing.narrowed(wide_psp.decoder, {**WIDE, 64: 12}, codes)
+    small = psp_narrowing.narrowed_decoder(wide_psp.decoder, WIDE._replace(channels={**WIDE.channels, 64: 12}), codes)
     torch.testing.assert_close(small(codes), wide_psp.decoder(codes))
 
 
-def test_every_width_can_shrink(wide_psp):
+def test_channels_inside_a_block_that_nothing_reads_can_go_without_a_change(wide_psp):
+    first, second, *_ = WIDE.stages
+    with torch.no_grad():
+        for block in wide_psp.encoder.body[1:4]:
+            block.res_layer[3].weight[:, 1::3] = 0
+    x = faces(2)
+    stages = (first, second._replace(inner=32), *WIDE.stages[2:])
+    small = psp_narrowing.narrowed_encoder(wide_psp.encoder, WIDE._replace(stages=stages), x)
+    assert small.body[2].res_layer[2].weight.shape == (32,)
+    torch.testing.assert_close(small(x), wide_psp.encoder(x))
+
+
+def test_a_block_that_adds_nothing_can_go_without_a_change(wide_psp):
+    first, second, *_ = WIDE.stages
+    with torch.no_grad():  # the second of the second stage's three
+        wide_psp.encoder.body[2].res_layer[4].weight.zero_()
+        wide_psp.encoder.body[2].res_layer[4].bias.zero_()
+    x = faces(2)
+    stages = (first, second._replace(blocks=2), *WIDE.stages[2:])
+    small = psp_narrowing.narrowed_encoder(wide_psp.encoder, WIDE._replace(stages=stages), x)
+    assert len(small.body) == len(wide_psp.encoder.body) - 1
+    torch.testing.assert_close(small(x), wide_psp.encoder(x))
+
+
+def test_channels_of_a_head_that_nothing_reads_can_go_without_a_change(wide_psp):
+    with torch.no_grad():
+        for head in wide_psp.encoder.styles:
+            for layer in head.convs[2::2]:
+                layer.weight[:, ::7] = 0
+    x = faces(2)
+    small = psp_narrowing.narrowed_encoder(wide_psp.encoder, WIDE._replace(hidden=48), x)
+    torch.testing.assert_close(small(x), wide_psp.encoder(x))
+
+
+def test_too_few_blocks_are_one_sentence(wide_psp):
+    deeper = (*WIDE.stages[:3], WIDE.stages[3]._replace(blocks=3))
+    with pytest.raises(ArsbenchError, match="a stage of 2 blocks where 3 are needed; start from deeper ones"):
+        psp_narrowing.narrowed_encoder(wide_psp.encoder, WIDE._replace(stages=deeper), faces(2))
+
+
+def test_every_width_of_the_decoder_can_shrink(wide_psp):
     codes = wide_psp.encode(faces(2))
-    small = psp_narrowing.narrowed(wide_psp.decoder, {4: 32, 8: 24, 16: 16, 32: 8, 64: 4}, codes)
-    assert small(codes).shape == (2, 3, 64, 64)
+    shape = WIDE._replace(channels={4: 32, 8: 24, 16: 16, 32: 8, 64: 4})
+    assert psp_narrowing.narrowed_decoder(wide_psp.decoder, shape, codes)(codes).shape == (2, 3, 64, 64)
 
 
-def test_narrowing_psp_leaves_encoder_and_mapping_as_they_are(tmp_path, small_job, wide_psp):
+def test_narrowing_psp_leaves_average_code_and_mapping_as_they_are(tmp_path, small_job, wide_psp):
     job = replace(small_job(tmp_path / "out", 2), start=start(tmp_path / "wide", "psp_open", wide_psp))
     path = psp.PspRecon.train(job)
     tensors, _ = load_weights(path.parent, path.stem)
     before = wide_psp.state_dict()
-    assert psp_narrowing.widths(tensors) == psp.OPEN_CHANNELS
-    for name, tensor in tensors.items():
-        if not name.startswith("decoder.") or name.startswith("decoder.style."):
-            torch.testing.assert_close(tensor, before[name].half().to(tensor), rtol=0, atol=0, msg=name)
+    assert psp_narrowing.shape_of(tensors) == psp.OPEN_SHAPE
+    kept = [name for name in tensors if name == "latent_avg" or name.startswith("decoder.style.")]
+    assert len(kept) == 17
+    for name in kept:
+        torch.testing.assert_close(tensors[name], before[name].half().to(tensors[name]), rtol=0, atol=0, msg=name)
     psp.open_model().load_state_dict(tensors)
+    assert "3 x 48 (48 inside)" in json.loads(path.with_suffix(".json").read_text())["recipe"]
 
 
 def test_narrowing_simswap_ends_in_what_the_package_loads(tmp_path, small_job, wide_simswap):
