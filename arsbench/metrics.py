@@ -147,11 +147,17 @@ class StructuralSimilarity(FeatureMetric):
 
     def compare(self, a: Features, b: Features) -> Tensor:
         """SSIM, at most 1, float64 ``[B]``."""
-        piq: Any = import_with_cure("piq")
-        values: Tensor = piq.ssim(
-            a[0], b[0], SSIM_WINDOW, SSIM_SIGMA, data_range=1.0, reduction="none", downsample=False
+        piq: Any = import_with_cure("piq.ssim")
+        n, channels, height, width = a[0].shape
+        window = piq.gaussian_filter(SSIM_WINDOW, SSIM_SIGMA, device=a[0].device, dtype=a[0].dtype)
+        # What piq.ssim does, to the last bit, but with the channels of all pictures as those of one: torch filters
+        # many channels twice as fast as three.
+        as_one = (1, n * channels, height, width)
+        values, _ = piq._ssim_per_channel(
+            a[0].reshape(as_one), b[0].reshape(as_one), window.expand(n * channels, -1, -1, -1)
         )
-        return values.double()
+        each: Tensor = values.view(n, channels).mean(1)
+        return each.double()
 
 
 @functools.lru_cache(maxsize=4)
