@@ -179,12 +179,12 @@ def narrowed_encoder(encoder: PspEncoder, shape: Shape, x: Tensor) -> PspEncoder
         ArsbenchError: ``encoder`` has fewer blocks or channels.
     """
     tensors = encoder.state_dict()
-    residuals = {str(i): block.res_layer for i, block in enumerate(encoder.body)}
-    added = mean_squares(residuals, lambda: encoder(x))
-    inside = mean_squares({name: layers[2] for name, layers in residuals.items()}, lambda: encoder(x))
+    residuals = [f"body.{i}.res_layer" for i in range(len(encoder.body))]
+    made = mean_squares({name: encoder.get_submodule(name) for name in residuals}, lambda: encoder(x))
+    inside = mean_squares({name: encoder.get_submodule(f"{name}.2") for name in residuals}, lambda: encoder(x))
     source: list[int] = []  # by block of the narrow encoder, that of the wide one
     for (begin, end), stage in zip(pairwise((0, *encoder.ends)), shape.stages, strict=True):
-        others = sorted(range(begin + 1, end), key=lambda i: -float(added[str(i)].sum()))
+        others = sorted(range(begin + 1, end), key=lambda i: -float(made[residuals[i]].sum()))
         if len(others) < stage.blocks - 1:
             raise ArsbenchError(
                 f"the weights to start from have a stage of {len(others) + 1} blocks where {stage.blocks} are needed; "
@@ -192,16 +192,17 @@ def narrowed_encoder(encoder: PspEncoder, shape: Shape, x: Tensor) -> PspEncoder
             )
         source += [begin, *sorted(others[: stage.blocks - 1])]
         for i in source[-stage.blocks :]:
-            first, slope, second = (f"body.{i}.res_layer.{layer}.weight" for layer in (1, 2, 3))
-            kept = busiest(inside[str(i)], [(tensors[second], 1)], stage.inner or stage.width)
+            first, slope, second = (f"{residuals[i]}.{layer}.weight" for layer in (1, 2, 3))
+            kept = busiest(inside[residuals[i]], [(tensors[second], 1)], stage.inner or stage.width)
             keep(tensors, [(first, 0), (slope, 0), (second, 1)], kept)
-    for i, head in enumerate(encoder.styles):
-        convolutions = range(0, len(head.convs), 2)
-        squares = mean_squares({str(j): head.convs[j + 1] for j in convolutions[:-1]}, lambda: encoder(x))
-        for layer, following in pairwise(convolutions):
-            name, reader = f"styles.{i}.convs.{layer}", f"styles.{i}.convs.{following}.weight"
-            kept = busiest(squares[str(layer)], [(tensors[reader], 1)], shape.hidden)
-            keep(tensors, [(f"{name}.weight", 0), (f"{name}.bias", 0), (reader, 1)], kept)
+    activations = {name: layer for name, layer in encoder.styles.named_modules() if isinstance(layer, nn.LeakyReLU)}
+    squares = mean_squares(activations, lambda: encoder(x))
+    for activation in activations:
+        head, _, place = activation.rpartition(".")
+        name, reader = (f"styles.{head}.{int(place) + step}" for step in (-1, 1))
+        if f"{reader}.weight" in tensors:  # the last convolution makes the code
+            kept = busiest(squares[activation], [(tensors[f"{reader}.weight"], 1)], shape.hidden)
+            keep(tensors, [(f"{name}.weight", 0), (f"{name}.bias", 0), (f"{reader}.weight", 1)], kept)
     small = open_model(shape).encoder.to(x.device)
     small.load_state_dict({name: tensors[_renumbered(name, source)] for name in small.state_dict()})
     return small.eval().requires_grad_(False)
