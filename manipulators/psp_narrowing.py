@@ -180,11 +180,12 @@ def narrowed_encoder(encoder: PspEncoder, shape: Shape, x: Tensor) -> PspEncoder
     """
     tensors = encoder.state_dict()
     residuals = [f"body.{i}.res_layer" for i in range(len(encoder.body))]
-    made = mean_squares({name: encoder.get_submodule(name) for name in residuals}, lambda: encoder(x))
-    inside = mean_squares({name: encoder.get_submodule(f"{name}.2") for name in residuals}, lambda: encoder(x))
+    watched = [*residuals, *(f"{name}.2" for name in residuals)]
+    activations = [name for name, layer in encoder.named_modules() if isinstance(layer, nn.LeakyReLU)]
+    squares = mean_squares({name: encoder.get_submodule(name) for name in watched + activations}, lambda: encoder(x))
     source: list[int] = []  # by block of the narrow encoder, that of the wide one
     for (begin, end), stage in zip(pairwise((0, *encoder.ends)), shape.stages, strict=True):
-        others = sorted(range(begin + 1, end), key=lambda i: -float(made[residuals[i]].sum()))
+        others = sorted(range(begin + 1, end), key=lambda i: -float(squares[residuals[i]].sum()))
         if len(others) < stage.blocks - 1:
             raise ArsbenchError(
                 f"the weights to start from have a stage of {len(others) + 1} blocks where {stage.blocks} are needed; "
@@ -193,13 +194,11 @@ def narrowed_encoder(encoder: PspEncoder, shape: Shape, x: Tensor) -> PspEncoder
         source += [begin, *sorted(others[: stage.blocks - 1])]
         for i in source[-stage.blocks :]:
             first, slope, second = (f"{residuals[i]}.{layer}.weight" for layer in (1, 2, 3))
-            kept = busiest(inside[residuals[i]], [(tensors[second], 1)], stage.inner or stage.width)
+            kept = busiest(squares[f"{residuals[i]}.2"], [(tensors[second], 1)], stage.inner or stage.width)
             keep(tensors, [(first, 0), (slope, 0), (second, 1)], kept)
-    activations = {name: layer for name, layer in encoder.styles.named_modules() if isinstance(layer, nn.LeakyReLU)}
-    squares = mean_squares(activations, lambda: encoder(x))
     for activation in activations:
-        head, _, place = activation.rpartition(".")
-        name, reader = (f"styles.{head}.{int(place) + step}" for step in (-1, 1))
+        convs, _, place = activation.rpartition(".")
+        name, reader = (f"{convs}.{int(place) + step}" for step in (-1, 1))
         if f"{reader}.weight" in tensors:  # the last convolution makes the code
             kept = busiest(squares[activation], [(tensors[f"{reader}.weight"], 1)], shape.hidden)
             keep(tensors, [(f"{name}.weight", 0), (f"{name}.bias", 0), (f"{reader}.weight", 1)], kept)
@@ -223,7 +222,8 @@ def _losses(model: PspModel, teacher: PspModel, job: TrainingJob, step: int) -> 
     with torch.no_grad():
         seen, x = degrade(faces, draws)
         seen = torch.cat([seen, _attacked(teacher, faces[:ATTACKED], draws)])
-        taught = teacher.encoder.features(seen.contiguous(memory_format=torch.channels_last))
+        seen = seen.contiguous(memory_format=torch.channels_last)
+        taught = teacher.encoder.features(seen)
         codes = teacher.encoder.read(taught) + teacher.latent_avg
         untouched = teacher.encode(faces[:ATTACKED])
         codes[len(x) :] = untouched + ATTACKED_ANSWER * (codes[len(x) :] - untouched)
@@ -231,7 +231,7 @@ def _losses(model: PspModel, teacher: PspModel, job: TrainingJob, step: int) -> 
         mixed = torch.lerp(a, b, torch.rand(MIXED, codes.shape[1], 1, generator=draws).to(codes))
         mapped = teacher.decoder.style(z)[:, None].expand(-1, codes.shape[1], -1)
         drawn = teacher.decoder(torch.cat([codes, mixed, mapped]))
-    features = model.encoder.features(seen.contiguous(memory_format=torch.channels_last))
+    features = model.encoder.features(seen)
     own = model.encoder.read(features) + model.latent_avg
     y = model.decoder(torch.cat([own, mixed, mapped]))
     wanted = torch.cat([x, drawn[len(x) :]])
