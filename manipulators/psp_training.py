@@ -80,7 +80,7 @@ def train(model: PspModel, job: TrainingJob) -> Path:
         z = pad_latents(job.latents(step * job.batch, SIDE_BATCH), step) if joint else None
         x = faces.to(job.device)
         seen, wanted = (x, x) if joint else degrade(x, generator(f"step {step}", "psp", job.seed))
-        with torch.autocast(job.device.type, torch.bfloat16):
+        with job.autocast():
             parts = _losses(model, job, seen, wanted, None if z is None else z.to(job.device))
         loss = torch.stack(list(parts.values())).sum()
         optimizer.zero_grad(set_to_none=True)

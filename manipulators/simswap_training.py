@@ -164,7 +164,7 @@ def _teacher_step(
     draws: torch.Generator,
 ) -> dict[str, float]:
     x, z = faces
-    with torch.autocast(job.device.type, torch.bfloat16):
+    with job.autocast():
         with torch.no_grad():
             own = recogniser(x).float()
         wanted = own.roll(1, 0)
@@ -183,7 +183,7 @@ def _draw_step(
     job: TrainingJob,
 ) -> dict[str, float]:
     x, wanted, sources = swaps
-    with torch.autocast(job.device.type, torch.bfloat16):
+    with job.autocast():
         with torch.no_grad():
             identity = latent_identity(recogniser, x).float()[sources]
         y = network((x + 1) / 2, identity).float() * 2 - 1
@@ -204,7 +204,7 @@ def _swap_step(
     x, wanted, sources = swaps
     dimmed = torch.rand(len(x), generator=draws) < DIMMED_SHARE
     others = (~keeps_own(sources) & ~dimmed).nonzero()[:, 0]
-    with torch.autocast(job.device.type, torch.bfloat16):
+    with job.autocast():
         with torch.no_grad():
             own = recogniser(x).float()
             theirs = own[sources]
@@ -222,7 +222,7 @@ def _swap_step(
         }
     descend(torch.stack(list(parts.values())).sum(), network, optimizers[0])
 
-    with torch.autocast(job.device.type, torch.bfloat16):
+    with job.autocast():
         real, fake = judge(torch.cat([seen, y.detach()]))[0].float().chunk(2)
     loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
     descend(loss, judge, optimizers[1])

@@ -139,7 +139,6 @@ def train(model: StyleClipModel, job: TrainingJob) -> Path:
     refining = job.start is not None
     heads = round(HEADS_SHARE * job.steps)
     heads_rate, mapper_rate = (REFINE_RATE, MAPPER_REFINE_RATE) if refining else (HEADS_RATE, MAPPER_RATE)
-    fast_bfloat16 = job.device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     optimizers = [
         torch.optim.Adam(model.styles.parameters(), heads_rate, betas=(0.5, 0.99)),
         torch.optim.Adam(model.mappers.parameters(), mapper_rate, betas=(0.5, 0.99)),
@@ -160,7 +159,7 @@ def train(model: StyleClipModel, job: TrainingJob) -> Path:
         encoding, seen = step < heads, None
         if refining and encoding:
             seen, x = degrade(x, generator(f"step {step}", "styleclip", job.seed))
-        with torch.autocast(job.device.type, torch.bfloat16, enabled=fast_bfloat16):
+        with job.autocast():
             parts = trainer.heads_losses(x, seen) if encoding else trainer.mapper_losses(x)
         optimizer = optimizers[0 if encoding else 1]
         begin, end, peak = (0, heads, heads_rate) if encoding else (heads, job.steps, mapper_rate)

@@ -109,15 +109,15 @@ class Objective(ABC):
         return {}
 
     def protect(self, network: ArsNetwork, x: Tensor) -> tuple[Noises, Tensor, Tensor]:
-        """The noises, and the basic and the robust protected pictures; the convolutions run in bfloat16."""
-        with torch.autocast(self.job.device.type, torch.bfloat16):
+        """The noises, and the basic and the robust protected pictures."""
+        with self.job.autocast():
             noises = network(x, self.job.epsilon)
         noises = Noises(noises.basic.float(), noises.robust.float())
         return noises, (x + noises.basic).clamp(-1, 1), (x + noises.robust).clamp(-1, 1)
 
     def manipulate(self, x: Tensor, keys: list[str]) -> Tensor:
-        """G(x), raw, computed in bfloat16."""
-        with torch.autocast(self.job.device.type, torch.bfloat16):
+        """G(x), raw."""
+        with self.job.autocast():
             return self.manipulator.manipulate(x, keys).float()
 
     def state(self) -> dict[str, Any]:
@@ -234,7 +234,7 @@ class Targeted(Objective):
         return at / self.job.steps - ADVERSARIAL_FROM
 
     def _undo(self, perturbed: Tensor) -> Tensor:
-        with torch.autocast(perturbed.device.type, torch.bfloat16):
+        with self.job.autocast():
             undone: Tensor = self.adversary(perturbed)
         return undone
 
