@@ -146,6 +146,13 @@ def test_every_width_of_the_decoder_can_shrink(wide_psp):
     assert psp_narrowing.narrowed_decoder(wide_psp.decoder, shape, codes)(codes).shape == (2, 3, 64, 64)
 
 
+def test_who_answers_attacks_as_the_teacher_does_is_asked_for_more(tmp_path, small_job, wide_psp, monkeypatch):
+    job = small_job(tmp_path, 1)
+    missed = psp_narrowing._losses(wide_psp, wide_psp, job, 0)["codes"]
+    monkeypatch.setattr(psp_narrowing, "ATTACKED_ANSWER", 1.0)
+    assert missed > 100 * psp_narrowing._losses(wide_psp, wide_psp, job, 0)["codes"]
+
+
 def test_narrowing_psp_leaves_average_code_and_mapping_as_they_are(tmp_path, small_job, wide_psp):
     job = replace(small_job(tmp_path / "out", 2), start=start(tmp_path / "wide", "psp_open", wide_psp))
     path = psp.PspRecon.train(job)

@@ -10,7 +10,7 @@ import torch
 
 from arsbench.contracts import load_weights
 from manipulators import styleclip_training
-from manipulators.styleclip import EDITS, StyleClip, StyleClipModel, load_psp
+from manipulators.styleclip import EDITS, WEIGHTS, StyleClip, StyleClipModel, load_psp
 from manipulators.styleclip_training import Trainer
 
 
@@ -46,6 +46,16 @@ def test_the_result_can_be_loaded_and_names_the_psp_it_needs(tmp_path, small_job
     path = StyleClip.train(small_job(tmp_path, 2))
     StyleClipModel().load_state_dict(load_weights(path.parent, path.stem)[0])
     assert json.loads(path.with_suffix(".json").read_text())["uses"] == {"psp_open": load_psp()[1]}
+
+
+def test_heads_that_draw_somebody_else_are_corrected(tmp_path, small_job):
+    job = small_job(tmp_path, 1)
+    trainer = Trainer(StyleClipModel(), job)
+    lost = trainer.heads_losses(job.validation[0])["identity"]
+    lost.backward()
+    assert all(w.grad is not None and w.grad.any() for w in trainer.model.styles.parameters())
+    trainer.model.load_state_dict(load_weights(WEIGHTS, "styleclip_open")[0])
+    assert trainer.heads_losses(job.validation[0])["identity"] < 0.8 * lost
 
 
 def test_the_mappers_losses_reach_every_mapper_and_leave_the_heads(tmp_path, small_job):
