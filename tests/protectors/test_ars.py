@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import arsbench
-from arsbench.contracts import ArsbenchError, Manipulator, TrainingJob, generator
+from arsbench.contracts import ArsbenchError, Manipulator, Pair, TrainingJob, generator
 from arsbench.faces import training_faces
-from arsbench.metrics import PLAIN_METRICS
+from arsbench.metrics import PLAIN_METRICS, StrictSuccessRate
 from protectors.ars import ARS, ARSUntargeted
 from protectors.ars_training import Part, Untargeted
 from protectors.networks.ars import ArsNetwork
@@ -171,6 +171,29 @@ def test_training_in_parts_runs_through(method, tmp_path, monkeypatch):
     monkeypatch.setattr(method, "build", classmethod(lambda cls: ArsNetwork(8, 4, cls.bound)))
     path = method.train(dataclasses.replace(job(tmp_path, 2), accumulate=2, checkpointing=True), Half())
     assert "--accumulate 2" in json.loads(path.with_suffix(".json").read_text())["command"]
+
+
+def pair_of(mse, unrecovered, amplification):
+    """One whose metrics are these: a pattern turned towards another by what is lost, then made brighter."""
+    rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
+    one, other = (0.2 * (-1.0) ** axis.expand(1, 3, 32, 32) for axis in (rows, columns))
+    turned = (1 - unrecovered) ** 0.5 * one + unrecovered**0.5 * other
+    brighter = (mse - (turned - one).square().mean()).sqrt()
+    x = torch.zeros_like(one)
+    return Pair(one, turned + brighter, px=x, px_p=x + (mse / amplification) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("below", "above"),
+    [((0.045, 0.4, 2.0), (0.075, 0.4, 2.0)), ((0.1, 0.2, 2.0), (0.1, 0.35, 2.0)), ((0.1, 0.4, 0.9), (0.1, 0.4, 1.4))],
+    ids=["mse", "unrecovered", "amplification"],
+)
+def test_to_pass_a_threshold_of_sr_strict_gains_more_than_anything_beyond_all_three(tmp_path, below, above):
+    objective = Untargeted(Half(), job(tmp_path, 1))
+    pairs = [pair_of(*each) for each in (below, above, (0.1, 0.45, 2.0), (0.3, 0.9, 3.0))]
+    assert [float(StrictSuccessRate().measure(pair)) for pair in pairs] == [0, 1, 1, 1]
+    failed, passed, plain, extreme = (float(objective._gain(pair)) for pair in pairs)
+    assert passed - failed > 1.5 * (extreme - plain)
 
 
 def test_training_leaves_a_log_and_a_card(tmp_path, monkeypatch):
