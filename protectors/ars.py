@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from arsbench.protectors.networks.ars import ArsNetwork, Bound
 from torch import Tensor
 
-from arsbench.contracts import ArsbenchError, Manipulator, Protector, TrainingJob, load_weights
-from protectors.networks.ars import ArsNetwork, Bound
+from arsbench.contracts import ArsbenchError, Manipulator, Protector
+from arsbench.training.job import TrainingJob
+from arsbench.weights import load_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 OPEN_BASE = 24
@@ -70,8 +72,8 @@ class ARS(Protector):
 
     @classmethod
     def train(cls, job: TrainingJob, manipulator: Manipulator) -> Path:
-        """Trains against ``manipulator``; see :mod:`protectors.ars_training`."""
-        from protectors.ars_training import Targeted, train
+        """Trains against ``manipulator``; see :mod:`arsbench.protectors.ars_training`."""
+        from arsbench.protectors.ars_training import Targeted, train
 
         return train(cls.build(), Targeted(manipulator, job), job, cls.stem(manipulator))
 
@@ -85,7 +87,7 @@ class ARSUntargeted(ARS):
 
     @classmethod
     def train(cls, job: TrainingJob, manipulator: Manipulator) -> Path:
-        """Trains against ``manipulator``; see :mod:`protectors.ars_training`."""
-        from protectors.ars_training import Untargeted, train
+        """Trains against ``manipulator``; see :mod:`arsbench.protectors.ars_training`."""
+        from arsbench.protectors.ars_training import Untargeted, train
 
         return train(cls.build(), Untargeted(manipulator, job), job, cls.stem(manipulator))

@@ -17,22 +17,17 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from arsbench.protectors.checkpointing import checkpoint_blocks
+from arsbench.protectors.networks.ars import AdversarialNet, ArsNetwork, Noises
+from arsbench.protectors.perturbation_module import perturbation_module
+from arsbench.protectors.random_perturbation import SIX, RandomPerturbation
 from torch import Tensor, nn
 
-from arsbench.contracts import (
-    Manipulator,
-    Pair,
-    TrainingJob,
-    generator,
-    load_weights,
-    save_weights,
-    seeded,
-    update_average,
-)
-from protectors.checkpointing import checkpoint_blocks
-from protectors.networks.ars import AdversarialNet, ArsNetwork, Noises
-from protectors.perturbation_module import perturbation_module
-from protectors.random_perturbation import SIX, RandomPerturbation
+from arsbench.contracts import Manipulator, Pair
+from arsbench.draws import generator, seeded
+from arsbench.training.average import update_average
+from arsbench.training.job import TrainingJob
+from arsbench.weights import load_weights, save_weights
 
 CHECKPOINT_EVERY = 50
 AVERAGE_DECAY = 0.995

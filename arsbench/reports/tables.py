@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from arsbench import statistics
 from arsbench.contracts import ArsbenchError
 from arsbench.reports.selection import (
     TO_BEAT,
@@ -21,9 +20,10 @@ from arsbench.reports.selection import (
     strongest,
 )
 from arsbench.reports.table import Block, Cell, Column, Row, Table, Value
-from arsbench.rows import COLUMNS
+from arsbench.scoring import statistics
+from arsbench.scoring.columns import MEASURED
 
-_BETTER = {column.name: column.better for column in COLUMNS}
+_BETTER = {column.name: "higher" if column.higher_is_better else "lower" for column in MEASURED}
 _LABELS = {
     "mse": "MSE",
     "psnr": "PSNR",

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from arsbench.faces import CONDITION_SEEDS, SHIPPED_SEEDS, encode_pixels, generate_pixels
+from arsbench.faces.shipped import CONDITION_SEEDS, SHIPPED_SEEDS, encode_pixels, generate_pixels
 
 
 @click.command()

@@ -6,9 +6,8 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
+from arsbench.protectors.networks.unet import UNet, conv_block
 from torch import Tensor, nn
-
-from protectors.networks.unet import UNet, conv_block
 
 Bound = Literal["clip", "tanh"]
 

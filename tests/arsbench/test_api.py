@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import arsbench
-from arsbench import store
 from arsbench.contracts import ArsbenchError
-from arsbench.delivery import deliver
+from arsbench.face_networks.loading import load_face_recogniser
+from arsbench.faces.delivery import deliver
 from arsbench.rows import COLUMNS
-from manipulators.face_networks import load_face_recogniser
+from arsbench.running import store
 
 X, KEYS = arsbench.load_faces(n=3)
 

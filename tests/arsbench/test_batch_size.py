@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arsbench.engines.batch_size import LARGEST, batch_size, bytes_per_image, fitting
+from arsbench.running.engines.batch_size import LARGEST, batch_size, bytes_per_image, fitting
 from tests.arsbench.fakes import Mirror
 
 

@@ -9,10 +9,10 @@ import sys
 import time
 
 import pytest
+from arsbench.manipulators.psp import PspRecon
 from PIL import Image
 
 from arsbench.cli import commands, execute_command
-from manipulators.psp import PspRecon
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_doctor_fits_one_screen(cli):
 
 
 def test_doctor_finds_damaged_weights(cli, monkeypatch, tmp_path):
-    from arsbench import doctor
+    from arsbench.cli import doctor
 
     (tmp_path / "shipped").mkdir()
     (tmp_path / "shipped" / "w.safetensors").write_bytes(b"x")

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 import arsbench
-from arsbench import datasets
 from arsbench.contracts import ArsbenchError
-from arsbench.datasets import AddedFaces
+from arsbench.faces import datasets
+from arsbench.faces.datasets import AddedFaces
 
 
 @pytest.fixture

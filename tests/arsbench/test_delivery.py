@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from arsbench.contracts import ArsbenchError
-from arsbench.delivery import audit, deliver, from_bytes, to_bytes
+from arsbench.faces.delivery import audit, deliver, from_bytes, to_bytes
 
 EPSILON = 0.3
 KEYS = ["first.png", "second.png"]

@@ -7,30 +7,32 @@ import threading
 import pytest
 import torch
 
-from arsbench import registry, side_by_side
+from arsbench import registry
 from arsbench.contracts import ArsbenchError
-from arsbench.delivery import deliver
-from arsbench.evaluate import Batch, Bench, evaluate, perturbed, protect
-from arsbench.faces import load_faces
-from arsbench.loading import make_manipulator, make_perturbation, make_protector
-from arsbench.metrics import Recogniser, Scorer
-from arsbench.plan import Image, Treatment, make_plan
-from arsbench.references import ReferenceCache
+from arsbench.faces.delivery import deliver
+from arsbench.faces.shipped import load_faces
 from arsbench.rows import COLUMNS
+from arsbench.running import side_by_side
+from arsbench.running.evaluate import Batch, Bench, evaluate, perturbed, protect
+from arsbench.running.loading import make_manipulator, make_perturbation, make_protector
+from arsbench.running.plan import Image, Severity, make_plan
+from arsbench.running.references import ReferenceCache
+from arsbench.scoring.metrics import Recogniser
+from arsbench.scoring.scorer import Scorer
 
 X, KEYS = load_faces(n=5)
-TREATMENTS = [Treatment(), Treatment("fade", 3, 0.7, ""), Treatment("crash", 5, 5.0, "")]
+TREATMENTS = [Severity(), Severity("fade", 3, 0.7, ""), Severity("crash", 5, 5.0, "")]
 
 
 @pytest.fixture
 def bench(fake):
-    def make(*protectors, manipulator="Mirror", treatments=TREATMENTS[:2]):
+    def make(*protectors, manipulator="Mirror", severities=TREATMENTS[:2]):
         method = registry.find("manipulator", fake(manipulator))
         model = make_manipulator(method, "open", torch.device("cpu"))
         methods = [registry.find("protector", name if name.islower() else fake(name)) for name in protectors]
         images = [Image(key, key) for key in KEYS]
         ids = {m.name: {method.name: [m.name]} for m in methods}
-        plan = make_plan("h", "open", 0.3, 0, "cpu", ids, {method.name: [method.name]}, treatments, images)
+        plan = make_plan("h", "open", 0.3, 0, "cpu", ids, {method.name: [method.name]}, severities, images)
         return Bench(
             plan,
             method.name,
@@ -44,9 +46,9 @@ def bench(fake):
     return make
 
 
-def rows(bench, indices=range(5), treatments=None):
+def rows(bench, indices=range(5), severities=None):
     batch = Batch(tuple(bench.plan.images[i] for i in indices), X[list(indices)])
-    todo = dict.fromkeys(bench.protectors, treatments or bench.plan.treatments)
+    todo = dict.fromkeys(bench.protectors, severities or bench.plan.severities)
     return evaluate(bench, batch, todo)
 
 
@@ -177,7 +179,7 @@ def test_a_failing_protector_fails_alone(bench, protector, said):
 
 
 def test_a_failing_perturbation_fails_its_own_cells(bench):
-    result = rows(bench("none", treatments=TREATMENTS))
+    result = rows(bench("none", severities=TREATMENTS))
     assert {(f.perturbation, f.level, f.protector) for f in result.failures} == {("crash", 5, None)}
     assert set(result.columns["perturbation"]) == {"none", "fade"}
 

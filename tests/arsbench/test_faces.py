@@ -19,21 +19,19 @@ from PIL import Image
 
 import arsbench.faces as faces_module
 from arsbench.contracts import ArsbenchError
-from arsbench.delivery import deliver, from_bytes, to_bytes
-from arsbench.faces import (
-    FolderFaces,
-    Pixels,
+from arsbench.faces.delivery import deliver, from_bytes, to_bytes
+from arsbench.faces.folder import FolderFaces
+from arsbench.faces.shipped import (
     ShippedFaces,
     condition_faces,
     decode_pixels,
     encode_pixels,
     generate_pixels,
-    load_faces,
-    open_folder,
     read_shipped,
     training_faces,
     training_latents,
 )
+from arsbench.faces.sources import Pixels, load_faces, open_folder
 
 SHIPPED = Path(faces_module.__file__).parent / "shipped"
 

@@ -9,11 +9,10 @@ import torch
 from PIL import Image
 
 import arsbench
-from arsbench import gallery
 from arsbench.cli import execute_command
 from arsbench.contracts import ArsbenchError
-from arsbench.delivery import to_bytes
-from arsbench.reports import figures, picture_grid
+from arsbench.faces.delivery import to_bytes
+from arsbench.reports import figures, gallery, picture_grid
 from arsbench.reports.picture_grid import Block, Group
 
 

@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 
 import arsbench
-from arsbench import store
 from arsbench.contracts import ArsbenchError
-from arsbench.engines.local import Work
-from arsbench.faces import FaceSource, ShippedFaces
-from arsbench.rows import COLUMNS, IDENTITY
+from arsbench.faces.shipped import ShippedFaces
+from arsbench.faces.sources import FaceSource
+from arsbench.rows import COLUMNS
+from arsbench.running import store
+from arsbench.running.engines.local import Work
+from arsbench.scoring.metrics import IDENTITY
 
 pytestmark = pytest.mark.usefixtures("no_reports")
 
@@ -124,7 +126,7 @@ def test_resuming_computes_only_the_rest(small, fake, tmp_path):
     mirror = arsbench.api.registry.find("manipulator", fake("Mirror")).cls
     mirror.seen = 0
     arsbench.run(**small, out=out, batch=2, cache=False)
-    # per image: 3 references, 5 protectors that are run at 3 treatments, and push's own two looks
+    # per image: 3 references, 5 protectors that are run at 3 severities, and push's own two looks
     assert mirror.seen == lost // 18 * (3 + 5 * 3 + 2)
 
 

@@ -15,10 +15,14 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from arsbench.contracts import ArsbenchError, Pair
-from arsbench.faces import load_faces
-from arsbench.metrics import Recogniser, Scorer, load_lpips, score, unrecovered_share
-from arsbench.rows import FURTHER, SCORES
-from arsbench.torchvision_cure import import_with_cure
+from arsbench.faces.shipped import load_faces
+from arsbench.rows import FURTHER
+from arsbench.scoring.columns import SCORES
+from arsbench.scoring.lpips import load_lpips
+from arsbench.scoring.metrics import Recogniser, score
+from arsbench.scoring.scorer import Scorer
+from arsbench.scoring.torchvision_cure import import_with_cure
+from arsbench.scoring.unrecovered import unrecovered_share
 
 LPIPS_EXAMPLES = Path(__file__).parents[3] / "shared" / "reference" / "lpips"
 

@@ -5,8 +5,8 @@ import torch
 
 from arsbench import registry
 from arsbench.contracts import ArsbenchError
-from arsbench.loading import make_manipulator
-from arsbench.plan import Image, Treatment, condition_identity, make_plan, treatments_of
+from arsbench.running.loading import make_manipulator
+from arsbench.running.plan import Image, Severity, condition_identity, make_plan, severities_of
 
 IMAGES = [Image("a", "1"), Image("b", "2")]
 PARTS = {
@@ -17,7 +17,7 @@ PARTS = {
     "device": "cpu",
     "protectors": {"p": {"g": ["p", "code"]}, "none": {"g": ["none", "code"]}},
     "manipulators": {"g": ["g", "code", "weights"]},
-    "treatments": [Treatment(), Treatment("blur", 1, 0.5, "code")],
+    "severities": [Severity(), Severity("blur", 1, 0.5, "code")],
     "images": IMAGES,
 }
 
@@ -52,7 +52,7 @@ def test_cell_keys_differ():
         {"seed": 1},
         {"protectors": {"p": {"g": ["p", "edited"]}, "none": {"g": ["none", "edited"]}}},
         {"manipulators": {"g": ["g", "code", "other weights"]}},
-        {"treatments": [Treatment("none", 0, None, "x"), Treatment("blur", 1, 0.75, "code")]},
+        {"severities": [Severity("none", 0, None, "x"), Severity("blur", 1, 0.75, "code")]},
     ],
 )
 def test_everything_that_determines_a_number_enters_the_keys(change):
@@ -67,7 +67,7 @@ def test_images_enter_the_runs_key_alone(images):
 
 def test_a_reference_does_not_depend_on_the_protectors():
     other = plan(protectors={"q": {"g": ["q"]}}, epsilon=0.1, seed=3)
-    assert plan().reference_key("g", Treatment(), IMAGES[0]) == other.reference_key("g", Treatment(), IMAGES[0])
+    assert plan().reference_key("g", Severity(), IMAGES[0]) == other.reference_key("g", Severity(), IMAGES[0])
 
 
 @pytest.mark.parametrize("epsilon", [0, -0.1, float("nan"), float("inf"), 3, "0.3"])
@@ -88,8 +88,8 @@ def test_two_images_of_one_key():
 
 def test_level_zero_comes_once():
     blur = registry.find("perturbation", "gaussian_blur")
-    made = treatments_of([blur, registry.find("perturbation", "jpeg")], (0, 5), "open")
-    assert [treatment.label for treatment in made] == [("none", 0), ("gaussian_blur", 5), ("jpeg", 5)]
+    made = severities_of([blur, registry.find("perturbation", "jpeg")], (0, 5), "open")
+    assert [severity.label for severity in made] == [("none", 0), ("gaussian_blur", 5), ("jpeg", 5)]
 
 
 def test_conditions_have_identities(fake):

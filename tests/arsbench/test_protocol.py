@@ -4,9 +4,11 @@ import dataclasses
 
 import pytest
 
-from arsbench import metrics, protocol
+from arsbench import protocol
 from arsbench.contracts import ArsbenchError
-from arsbench.rows import FURTHER, SCORES
+from arsbench.rows import FURTHER
+from arsbench.scoring import metrics
+from arsbench.scoring.columns import SCORES
 
 
 def test_hash_is_the_same_each_time():

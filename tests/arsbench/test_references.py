@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from arsbench.references import ReferenceCache, default_folder
+from arsbench.running.references import ReferenceCache, default_folder
 
 KEYS = ["aa" + "0" * 30, "bb" + "0" * 30]
 SHAPE = (3, 2, 2)

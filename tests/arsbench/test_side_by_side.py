@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from arsbench import side_by_side
+from arsbench.running import side_by_side
 
 
 def test_results_come_in_order():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arsbench.contracts import ArsbenchError
-from arsbench.statistics import averages, compare, median, ranks, summarise
+from arsbench.scoring.statistics import averages, compare, median, ranks, summarise
 
 
 def rows_of(cells: dict[tuple[str, str, int], list[float]], metric: str = "mse") -> pd.DataFrame:

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from arsbench import store
 from arsbench.contracts import ArsbenchError
-from arsbench.plan import Image, Treatment, make_plan
 from arsbench.rows import COLUMNS
-from arsbench.store import Failure, MemoryStore, RunFolder
+from arsbench.running import store
+from arsbench.running.plan import Image, Severity, make_plan
+from arsbench.running.store import Failure, MemoryStore, RunFolder
 
 IMAGES = [Image(key, key * 2) for key in "cab"]
 
@@ -25,7 +25,7 @@ def make(**changes):
         "device": "cpu",
         "protectors": {"q": {"g": ["q"]}, "p": {"g": ["p"]}},
         "manipulators": {"g": ["g"]},
-        "treatments": [Treatment(), Treatment("fade", 1, 0.5, "code")],
+        "severities": [Severity(), Severity("fade", 1, 0.5, "code")],
         "images": IMAGES,
     }
     return make_plan(**(parts | changes))
@@ -153,7 +153,7 @@ def test_a_part_that_cannot_be_written_leaves_nothing(tmp_path):
         ({"seed": 1}, "seed: 0 there, 1 here"),
         ({"images": IMAGES[:2]}, "other images: 3 there, 2 here"),
         ({"protectors": {"p": {"g": ["p"]}}}, "protectors: q, p there, p here"),
-        ({"treatments": [Treatment()]}, "other perturbations or levels"),
+        ({"severities": [Severity()]}, "other perturbations or levels"),
         ({"manipulators": {"g": ["edited"]}}, "code or weights have changed"),
     ],
 )

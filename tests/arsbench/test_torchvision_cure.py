@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from arsbench.torchvision_cure import cure, import_with_cure
+from arsbench.scoring.torchvision_cure import cure, import_with_cure
 
 NO_OPERATORS = "import torch, torch.library\n@torch.library.register_fake('torchvision::nms')\ndef meta_nms(*a): pass\n"
 

@@ -7,10 +7,10 @@ import json
 import pytest
 
 import arsbench
-from arsbench import training
 from arsbench.contracts import ArsbenchError
-from arsbench.faces import ShippedFaces
-from arsbench.progress import Silent
+from arsbench.faces.shipped import ShippedFaces
+from arsbench.running.progress import NoProgress
+from arsbench.training import run as training
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_an_official_manipulator_is_not_trained(tmp_path):
 
 
 def test_a_resumed_training_counts_on_from_where_it_stopped(tmp_path):
-    class Counts(Silent):
+    class Counts(NoProgress):
         counted = 0
 
         def start(self, total, done=0, unit="rows"):

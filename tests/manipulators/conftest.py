@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import arsbench
-from arsbench import metrics
-from arsbench.contracts import TrainingJob
+from arsbench.scoring import metrics
+from arsbench.training.job import TrainingJob
 
 
 @pytest.fixture

@@ -10,17 +10,18 @@ from functools import partial
 
 import pytest
 import torch
+from arsbench.manipulators import psp, simswap, styleclip
+from arsbench.manipulators.networks import arcface as arcface_module
+from arsbench.manipulators.networks.arcface import ArcFace
+from arsbench.manipulators.networks.psp_encoder import E4eEncoder, PspEncoder, Stage
+from arsbench.manipulators.networks.simswap import SimSwapGenerator
+from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
+from arsbench.manipulators.networks.stylegan2 import StyleGAN2
+from arsbench.manipulators.official import checkpoints
 from torch import nn
 
 import arsbench
 from arsbench.contracts import ArsbenchError
-from manipulators import checkpoints, psp, simswap, styleclip
-from manipulators.networks import arcface as arcface_module
-from manipulators.networks.arcface import ArcFace
-from manipulators.networks.psp_encoder import E4eEncoder, PspEncoder, Stage
-from manipulators.networks.simswap import SimSwapGenerator
-from manipulators.networks.styleclip_mapper import LevelsMapper
-from manipulators.networks.stylegan2 import StyleGAN2
 
 STYLE, SIZE, ROWS = 8, 64, 10
 ENCODER = {"style": STYLE, "stem": 4, "stages": [Stage(4, 4, 1)] * 4, "reduction": 2}

@@ -11,11 +11,11 @@ import torch
 
 import arsbench
 from arsbench.contracts import ArsbenchError
-from manipulators import face_networks
-from manipulators.convert_face_networks import SOURCES, convert
-from manipulators.face_networks import dequantised, load_face_age, load_face_expression, load_face_recogniser
-from manipulators.networks.face_expression import CLASSES
-from manipulators.networks.face_parts import pad_same, prepare, resize
+from arsbench.face_networks import loading as face_networks
+from arsbench.face_networks.convert import SOURCES, convert
+from arsbench.face_networks.expression import CLASSES
+from arsbench.face_networks.loading import dequantised, load_face_age, load_face_expression, load_face_recogniser
+from arsbench.face_networks.parts import pad_same, prepare, resize
 
 ORIGINAL = json.loads((Path(__file__).parents[1] / "fixtures" / "face_networks.json").read_text())
 LOADERS = (load_face_recogniser, load_face_expression, load_face_age)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import arsbench
-from manipulators.networks.lost_pixels import PASSES, SCATTERED_SHARE, fill_lost_pixels, scattered_share
+from arsbench.face_networks.lost_pixels import PASSES, SCATTERED_SHARE, fill_lost_pixels, scattered_share
 
 
 @pytest.fixture(scope="module")

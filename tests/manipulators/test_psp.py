@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from arsbench.manipulators.psp import OPEN_MIX_FROM, mix
 
 import arsbench
 from arsbench.contracts import ArsbenchError
-from arsbench.metrics import load_lpips
-from manipulators.psp import OPEN_MIX_FROM, mix
+from arsbench.scoring.lpips import load_lpips
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,19 @@ import json
 
 import pytest
 import torch
+from arsbench.manipulators.psp import open_model
+from arsbench.manipulators.training.psp import (
+    DEGRADED_CONTRAST,
+    DEGRADED_NOISE,
+    REFINED_SHARE,
+    degrade,
+    interpolate,
+    train,
+)
 
-from arsbench.contracts import TrainingJob, save_weights, seeded
-from manipulators.psp import open_model
-from manipulators.psp_training import DEGRADED_CONTRAST, DEGRADED_NOISE, REFINED_SHARE, degrade, interpolate, train
+from arsbench.draws import seeded
+from arsbench.training.job import TrainingJob
+from arsbench.weights import save_weights
 
 
 class NoDistance(torch.nn.Module):

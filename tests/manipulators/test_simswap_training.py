@@ -6,10 +6,10 @@ import json
 
 import pytest
 import torch
+from arsbench.manipulators.simswap import SimSwap, open_generator
+from arsbench.manipulators.training import simswap as simswap_training
 
-from arsbench.contracts import load_weights
-from manipulators import simswap_training
-from manipulators.simswap import SimSwap, open_generator
+from arsbench.weights import load_weights
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,11 @@ import json
 
 import pytest
 import torch
+from arsbench.manipulators.styleclip import EDITS, WEIGHTS, StyleClip, StyleClipModel, load_psp
+from arsbench.manipulators.training import styleclip as styleclip_training
+from arsbench.manipulators.training.styleclip import Trainer
 
-from arsbench.contracts import load_weights
-from manipulators import styleclip_training
-from manipulators.styleclip import EDITS, WEIGHTS, StyleClip, StyleClipModel, load_psp
-from manipulators.styleclip_training import Trainer
+from arsbench.weights import load_weights
 
 
 @pytest.fixture(autouse=True)

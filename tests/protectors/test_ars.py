@@ -7,15 +7,26 @@ import json
 
 import pytest
 import torch
+from arsbench.protectors.ars import ARS, ARSUntargeted
+from arsbench.protectors.ars_training import Part, Untargeted
+from arsbench.protectors.networks.ars import ArsNetwork
+from arsbench.protectors.perturbation_module import (
+    OPERATIONS,
+    blur,
+    dct_basis,
+    drop,
+    masked_dct,
+    perturbation_module,
+    resize,
+)
 
 import arsbench
-from arsbench.contracts import ArsbenchError, Manipulator, Pair, TrainingJob, generator
-from arsbench.faces import training_faces
-from arsbench.metrics import PLAIN_METRICS, StrictSuccessRate
-from protectors.ars import ARS, ARSUntargeted
-from protectors.ars_training import Part, Untargeted
-from protectors.networks.ars import ArsNetwork
-from protectors.perturbation_module import OPERATIONS, blur, dct_basis, drop, masked_dct, perturbation_module, resize
+from arsbench.contracts import ArsbenchError, Manipulator, Pair
+from arsbench.draws import generator
+from arsbench.faces.shipped import training_faces
+from arsbench.scoring.metrics import PLAIN_METRICS
+from arsbench.scoring.sr_strict import StrictSuccessRate
+from arsbench.training.job import TrainingJob
 
 X = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
