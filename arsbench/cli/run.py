@@ -92,7 +92,7 @@ def status(folder: Path, as_json: bool) -> int:
     """
     import dataclasses
 
-    from arsbench.running.store import status as status_of
+    from arsbench.running.status import status as status_of
 
     found = status_of(folder)
     if as_json:

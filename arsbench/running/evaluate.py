@@ -27,12 +27,14 @@ from torch import Tensor, nn
 from arsbench.contracts import ArsbenchError, Manipulator, Pair, Perturbation, Protector
 from arsbench.draws import draw, seeded
 from arsbench.faces.delivery import audit, deliver
+from arsbench.labels import LABELS
 from arsbench.registry import describe
-from arsbench.rows import COLUMNS, LABELS
+from arsbench.rows import COLUMNS
 from arsbench.running import side_by_side
+from arsbench.running.manifest import Failure
 from arsbench.running.plan import Image, Plan, Severity
 from arsbench.running.references import ReferenceCache
-from arsbench.running.store import Columns, Failure
+from arsbench.running.store import Columns
 from arsbench.scoring.columns import IMPERCEPTIBILITY
 from arsbench.scoring.identity import describe as describe_faces
 from arsbench.scoring.metrics import IDENTITY

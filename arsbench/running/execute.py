@@ -11,12 +11,13 @@ from pathlib import Path
 import pandas as pd
 
 from arsbench.running.engines import local
+from arsbench.running.manifest import Failure, failure_documents
 from arsbench.running.plan import Plan
 from arsbench.running.prepare import RUNS, prepare
 from arsbench.running.progress import NoProgress
 from arsbench.running.references import ReferenceCache, default_folder
 from arsbench.running.settings import Settings
-from arsbench.running.store import Failure, MemoryStore, RunFolder, failure_documents, without_failed
+from arsbench.running.store import MemoryStore, RunFolder, without_failed
 from arsbench.scoring.controls import Verdict, verdict
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from arsbench.contracts import ArsbenchError
-from arsbench.rows import KEY
-from arsbench.running.store import failures_of, read_manifest, read_rows
+from arsbench.labels import KEY
+from arsbench.running.manifest import failures_of, read_manifest
+from arsbench.running.store import read_rows
 
 
 def read_runs(folders: Sequence[Path], partial: bool = False) -> tuple[pd.DataFrame, str | None, list[str]]:

@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from arsbench.contracts import Metric
+from arsbench.labels import Column
 from arsbench.scoring.metrics import IDENTITY, OWN, PUBLISHED
 from arsbench.scoring.scorer import CLEAN_REFERENCE
 from arsbench.scoring.sr_mask import MaskedSuccessRateICML2026
-
-
-class Column(NamedTuple):
-    """One column of the rows.
-
-    Attributes:
-        name: as it stands in the parquet files and data frames.
-        dtype: ``str``, ``int64`` or ``float64``.
-        meaning: what the number is, with its unit.
-        higher_is_better: for protection; ``None`` where neither is a goal.
-    """
-
-    name: str
-    dtype: str
-    meaning: str
-    higher_is_better: bool | None = None
 
 
 def _of(metric: type[Metric], suffix: str = "", remark: str = "") -> Column:

@@ -14,9 +14,11 @@ from arsbench.contracts import ArsbenchError
 from arsbench.faces.sources import FaceSource
 from arsbench.running.engines.batch_size import batch_size
 from arsbench.running.evaluate import Batch, Bench, evaluate
+from arsbench.running.manifest import Failure
+from arsbench.running.order import Done
 from arsbench.running.plan import Plan, Severity
 from arsbench.running.progress import NoProgress
-from arsbench.running.store import Done, Failure, Store
+from arsbench.running.store import Store
 
 
 @dataclass(frozen=True)

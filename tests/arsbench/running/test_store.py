@@ -10,8 +10,9 @@ import pytest
 from arsbench.contracts import ArsbenchError
 from arsbench.rows import COLUMNS
 from arsbench.running import store
+from arsbench.running.manifest import Failure
 from arsbench.running.plan import Image, Severity, make_plan
-from arsbench.running.store import Failure, MemoryStore, RunFolder
+from arsbench.running.store import MemoryStore, RunFolder
 
 IMAGES = [Image(key, key * 2) for key in "cab"]
 
