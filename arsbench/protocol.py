@@ -22,11 +22,12 @@ from arsbench.faces import delivery, shipped
 from arsbench.faces.sources import TRACK_SIZES
 from arsbench.scoring import controls
 from arsbench.scoring.amplification import AMPLIFICATION_THRESHOLD
-from arsbench.scoring.lpips import TRUNK, trunk_folder
+from arsbench.scoring.lpips import TRUNK
 from arsbench.scoring.metrics import METRICS
 from arsbench.scoring.sr import SR_THRESHOLD
 from arsbench.scoring.sr_mask import MASK_THRESHOLD
 from arsbench.scoring.unrecovered import UNRECOVERED_THRESHOLD
+from arsbench.shipped import FOLDER
 
 TRACKS = TRACK_SIZES
 """The tracks, with the side of their pictures in pixels."""
@@ -134,7 +135,7 @@ def protocol(track: str = "open") -> Protocol:
 
 def _lpips_sha256() -> str:
     """From the trunk's card, against which the trunk is checked whenever it is loaded."""
-    path = trunk_folder() / f"{TRUNK}.json"
+    path = FOLDER / f"{TRUNK}.json"
     try:
         return str(json.loads(path.read_text())["sha256"])
     except (OSError, ValueError, KeyError) as error:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from arsbench.manipulators.psp import PspMix
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 import arsbench
 from arsbench.contracts import Manipulator
+from arsbench.manipulators.psp import PspMix
 from arsbench.running import side_by_side
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from arsbench.manipulators.styleclip import EDITS
 from PIL import Image
 from torch import Tensor
 
 import arsbench
 from arsbench.faces.delivery import to_bytes
+from arsbench.manipulators.styleclip import EDITS
 
 IMAGES = Path(__file__).parent / "images"
 FACES = 10

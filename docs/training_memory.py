@@ -12,11 +12,11 @@ from collections import Counter
 from typing import Any
 
 import torch
-from arsbench.protectors.checkpointing import blocks
 from torch import Tensor, nn
 
 from arsbench import registry
 from arsbench.contracts import Manipulator
+from arsbench.protectors.checkpointing import blocks
 from arsbench.running.loading import make_manipulator
 
 SIZE = 256

@@ -11,13 +11,13 @@ from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from arsbench.manipulators.networks.psp_encoder import PspEncoder, Stage, fuse_batch_norms
-from arsbench.manipulators.networks.stylegan2 import StyleGAN2, fold_scales
-from arsbench.manipulators.official.checkpoints import load as load_checkpoint
 from torch import Tensor, nn
 
 from arsbench.contracts import ArsbenchError, Manipulator
 from arsbench.draws import draw, generator, seeded
+from arsbench.manipulators.networks.psp_encoder import PspEncoder, Stage, fuse_batch_norms
+from arsbench.manipulators.networks.stylegan2 import StyleGAN2, fold_scales
+from arsbench.manipulators.official.checkpoints import load as load_checkpoint
 from arsbench.weights import load_weights
 
 WEIGHTS = Path(__file__).parent / "weights"

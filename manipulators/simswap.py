@@ -12,15 +12,15 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from arsbench.manipulators.networks.arcface import ArcFace
-from arsbench.manipulators.networks.simswap import SimSwapGenerator
-from arsbench.manipulators.official.checkpoints import load as load_checkpoint
 from torch import Tensor
 
 from arsbench.contracts import ArsbenchError, Manipulator
 from arsbench.draws import draw, seeded
 from arsbench.face_networks.loading import WEIGHTS as FACE_WEIGHTS
 from arsbench.face_networks.loading import load_face_recogniser, recogniser_sha256
+from arsbench.manipulators.networks.arcface import ArcFace
+from arsbench.manipulators.networks.simswap import SimSwapGenerator
+from arsbench.manipulators.official.checkpoints import load as load_checkpoint
 from arsbench.weights import combined_sha256, load_weights
 
 WEIGHTS = Path(__file__).parent / "weights"

@@ -14,6 +14,10 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
+from arsbench.contracts import ArsbenchError, Manipulator
+from arsbench.draws import draw, seeded
 from arsbench.manipulators.networks.combined import STYLECLIP_STRENGTH
 from arsbench.manipulators.networks.psp_encoder import E4eEncoder, fuse_batch_norms
 from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
@@ -21,10 +25,6 @@ from arsbench.manipulators.networks.stylegan2 import StyleGAN2, fold_scales
 from arsbench.manipulators.official.checkpoints import LEVELS, kept
 from arsbench.manipulators.official.checkpoints import load as load_checkpoint
 from arsbench.manipulators.psp import OPEN_SHAPE, PspModel, open_model
-from torch import Tensor, nn
-
-from arsbench.contracts import ArsbenchError, Manipulator
-from arsbench.draws import draw, seeded
 from arsbench.weights import combined_sha256, load_weights
 
 WEIGHTS = Path(__file__).parent / "weights"

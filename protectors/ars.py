@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from arsbench.protectors.networks.ars import ArsNetwork, Bound
 from torch import Tensor
 
 from arsbench.contracts import ArsbenchError, Manipulator, Protector
+from arsbench.protectors.networks.ars import ArsNetwork, Bound
 from arsbench.training.job import TrainingJob
 from arsbench.weights import load_weights
 

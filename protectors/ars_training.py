@@ -17,14 +17,14 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from arsbench.protectors.checkpointing import checkpoint_blocks
-from arsbench.protectors.networks.ars import AdversarialNet, ArsNetwork, Noises
-from arsbench.protectors.perturbation_module import perturbation_module
-from arsbench.protectors.random_perturbation import SIX, RandomPerturbation
 from torch import Tensor, nn
 
 from arsbench.contracts import Manipulator, Pair
 from arsbench.draws import generator, seeded
+from arsbench.protectors.checkpointing import checkpoint_blocks
+from arsbench.protectors.networks.ars import AdversarialNet, ArsNetwork, Noises
+from arsbench.protectors.perturbation_module import perturbation_module
+from arsbench.protectors.random_perturbation import SIX, RandomPerturbation
 from arsbench.training.average import update_average
 from arsbench.training.job import TrainingJob
 from arsbench.weights import load_weights, save_weights

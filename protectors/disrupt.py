@@ -7,10 +7,10 @@ from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from arsbench.protectors.ascent import gradient, project, random_start, squared_distance, unmanipulated_target
 from torch import Tensor
 
 from arsbench.contracts import Protector
+from arsbench.protectors.ascent import gradient, project, random_start, squared_distance, unmanipulated_target
 
 CYCLES = 2
 STEP_SHARE = 0.25

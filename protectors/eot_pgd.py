@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from arsbench.protectors.ascent import gradient, project, random_start, squared_distance, unmanipulated_target
-from arsbench.protectors.random_perturbation import RandomPerturbation
 from torch import Tensor
 
 from arsbench.contracts import Protector
 from arsbench.draws import generator
+from arsbench.protectors.ascent import gradient, project, random_start, squared_distance, unmanipulated_target
+from arsbench.protectors.random_perturbation import RandomPerturbation
 
 STEPS = 60
 MOMENTUM = 0.9

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from arsbench.protectors.ascent import gradient, project, random_start, squared_distance, unmanipulated_target
 from torch import Tensor
 
 from arsbench.contracts import Protector
+from arsbench.protectors.ascent import gradient, project, random_start, squared_distance, unmanipulated_target
 
 JITTER = 0.001
 """At x itself the distance to G(x) has no gradient."""

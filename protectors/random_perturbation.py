@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
+
+from arsbench.contracts import Perturbation
 from arsbench.perturbations.contrast import Contrast
 from arsbench.perturbations.downscale import Downscale
 from arsbench.perturbations.dropout import Dropout
 from arsbench.perturbations.gaussian_blur import GaussianBlur
 from arsbench.perturbations.jpeg import Jpeg
 from arsbench.perturbations.saturation import Saturation
-from torch import Tensor
-
-from arsbench.contracts import Perturbation
 
 SIX: tuple[type[Perturbation], ...] = (Saturation, Contrast, Dropout, GaussianBlur, Downscale, Jpeg)
 

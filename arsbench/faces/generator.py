@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from arsbench.shipped import FOLDER
 from arsbench.weights import load_weights
 
 Z_SIZE = 100
@@ -65,7 +65,7 @@ class FaceGenerator(nn.Module):
 
 def load_face_generator() -> FaceGenerator:
     """The generator with its shipped weights, in eval mode on the CPU."""
-    tensors, _ = load_weights(Path(__file__).parent / "shipped", "face_generator")
+    tensors, _ = load_weights(FOLDER, "face_generator")
     net = FaceGenerator()
     net.load_state_dict(tensors)
     return net.eval().requires_grad_(False)

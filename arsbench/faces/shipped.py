@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from arsbench.contracts import ArsbenchError
 from arsbench.faces.delivery import deliver, to_bytes
 from arsbench.faces.generator import FaceGenerator, latents, load_face_generator
 from arsbench.faces.sources import TRACK_SIZES, FaceSource, Pixels
+from arsbench.shipped import FOLDER
 
 OPEN_SIZE = TRACK_SIZES["open"]
 SPLITS = {"train": range(0, 10000), "val": range(10000, 12000), "test": range(12000, 14000)}
@@ -92,7 +92,7 @@ def read_shipped(folder: Path) -> dict[str, Pixels]:
 
 @functools.lru_cache(maxsize=1)
 def _shipped() -> dict[str, Pixels]:
-    return read_shipped(Path(str(files("arsbench") / "shipped")))
+    return read_shipped(FOLDER)
 
 
 class ShippedFaces(FaceSource):

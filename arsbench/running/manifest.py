@@ -72,6 +72,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "identity": plan.identity,
         "device": plan.device,
+        "precision": plan.precision,
         "protectors": list(plan.protectors),
         "manipulators": list(plan.manipulators),
         "severities": [[t.perturbation, t.level, t.parameter] for t in plan.severities],
@@ -84,8 +85,18 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 def difference(old: Mapping[str, Any], plan: Plan) -> str:
     """In words, the first thing in which a plan on disk is not ``plan``."""
     new = plan_document(plan)
-    for name in ("track", "epsilon", "seed", "identity", "device", "protectors", "manipulators", "protocol_hash"):
-        if old.get(name) != new[name]:
+    for name in (
+        "track",
+        "epsilon",
+        "seed",
+        "identity",
+        "device",
+        "precision",
+        "protectors",
+        "manipulators",
+        "protocol_hash",
+    ):
+        if name in old and old[name] != new[name]:
             said = [", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in (old.get(name), new[name])]
             return f"{name.replace('_', ' ')}: {said[0]} there, {said[1]} here"
     if old.get("images") != new["images"]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,16 +13,12 @@ from torch import Tensor, nn
 from arsbench.contracts import ArsbenchError
 from arsbench.scoring.features import FeatureMetric, Features
 from arsbench.scoring.torchvision_cure import import_with_cure
+from arsbench.shipped import FOLDER
 from arsbench.weights import load_weights
 
 LPIPS_SMALLEST = 31
 """AlexNet's two poolings leave nothing of a picture below 31 pixels; there, lpips is absent from the scores."""
 TRUNK = "lpips_alex"
-
-
-def trunk_folder() -> Path:
-    """Where the trunk and its card lie."""
-    return Path(str(files("arsbench") / "shipped"))
 
 
 @functools.lru_cache(maxsize=4)
@@ -37,7 +31,7 @@ def load_lpips(device: str | torch.device = "cpu") -> nn.Module:
         ArsbenchError: the shipped trunk is missing or damaged.
     """
     lpips: Any = import_with_cure("lpips")
-    tensors, _ = load_weights(trunk_folder(), TRUNK)
+    tensors, _ = load_weights(FOLDER, TRUNK)
     # The constructor draws random weights, which the trunk then replaces, and torchvision warns of its own arguments.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -36,6 +36,7 @@ class TrainingJob:
         start: a finished weights folder and stem to start from, or ``None``.
         accumulate: parts that a protector's batch is worked through in, for memory; their gradients are added up.
         checkpointing: compute what lies inside the manipulator's blocks again on the way back instead of keeping it.
+        revision: of the code, for the card; ``None`` where it is not known.
     """
 
     faces: Callable[[int, int], tuple[Tensor, list[str]]]
@@ -54,6 +55,7 @@ class TrainingJob:
     start: tuple[Path, str] | None = None
     accumulate: int = 1
     checkpointing: bool = False
+    revision: str | None = None
 
     def autocast(self) -> torch.autocast:
         """Where forward passes run: in bfloat16, or in float32 on a CPU without AVX-512.

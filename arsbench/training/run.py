@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from arsbench.protocol import check_track
 from arsbench.running.checks import check_epsilon
 from arsbench.running.loading import choose_device, make_manipulator
 from arsbench.running.progress import NoProgress
+from arsbench.running.provenance import git_revision
 from arsbench.scoring.lpips import load_lpips
 from arsbench.scoring.metrics import all_metrics
 from arsbench.training.job import TrainingJob
@@ -106,9 +108,10 @@ def train(
         start=None if start is None else (start.parent, start.stem),
         accumulate=accumulate,
         checkpointing=checkpointing,
+        revision=git_revision(),
     )
     with progress:
-        result: Path = cls.train(job, model) if kind == "protector" else cls.train(job)
+        result: Path = trainer_of(cls)(job, model) if kind == "protector" else trainer_of(cls)(job)
     return result
 
 
@@ -129,6 +132,16 @@ def repeated(source: FaceSource) -> Callable[[int, int], tuple[Tensor, list[str]
     return faces_from
 
 
+def trainer_of(cls: type) -> Callable[..., Path] | None:
+    """The function that trains a class: the one that its ``training`` names, or its own ``train``; ``None`` without."""
+    named = getattr(cls, "training", None)
+    if named is None:
+        return getattr(cls, "train", None)
+    module, _, function = named.partition(":")
+    found: Callable[..., Path] = getattr(importlib.import_module(module), function)
+    return found
+
+
 def trainable(name: str) -> tuple[str, Any]:
     """The kind and class of a method that can be trained.
 
@@ -146,6 +159,6 @@ def trainable(name: str) -> tuple[str, Any]:
         known = [*protectors, *families]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
         raise ArsbenchError(f"there is no method '{name}' to train; did you mean {' or '.join(near)}?")
-    if not callable(getattr(method.cls, "train", None)):
+    if trainer_of(method.cls) is None:
         raise ArsbenchError(f"{kind} '{method.name}' has nothing to train")
     return kind, method.cls

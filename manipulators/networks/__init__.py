@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from torch import nn
+
 from arsbench.manipulators.networks.arcface import ArcFace
 from arsbench.manipulators.networks.combined import EncoderDecoder, MapperDecoder
 from arsbench.manipulators.networks.psp_encoder import E4eEncoder, PspEncoder
 from arsbench.manipulators.networks.simswap import SimSwapGenerator
 from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
 from arsbench.manipulators.networks.stylegan2 import StyleGAN2
-from torch import nn
 
 OFFICIAL: dict[str, Callable[[], nn.Module]] = {
     "arcface": ArcFace,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from arsbench.manipulators.networks.psp_encoder import PspEncoder
 from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
 from arsbench.manipulators.networks.stylegan2 import StyleGAN2
-from torch import Tensor, nn
 
 STYLECLIP_STRENGTH = 0.1
 """w + 0.1 mapper(w)."""

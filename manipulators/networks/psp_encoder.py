@@ -12,9 +12,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch.nn.functional as F
-from arsbench.manipulators.networks.stylegan2 import EqualLinear
 from torch import Tensor, cat, nn, stack
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from arsbench.manipulators.networks.stylegan2 import EqualLinear
 
 
 class Stage(NamedTuple):

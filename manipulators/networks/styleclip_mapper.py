@@ -6,8 +6,9 @@ Parameter names are those of the official checkpoint, its spelling included.
 from __future__ import annotations
 
 import torch
-from arsbench.manipulators.networks.stylegan2 import EqualLinear, PixelNorm
 from torch import Tensor, nn
+
+from arsbench.manipulators.networks.stylegan2 import EqualLinear, PixelNorm
 
 LAYERS = 4
 

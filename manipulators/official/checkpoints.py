@@ -16,18 +16,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from arsbench.manipulators.networks.arcface import ArcFace
-from arsbench.manipulators.networks.psp_encoder import E4eEncoder, PspEncoder
-from arsbench.manipulators.networks.simswap import SimSwapGenerator
-from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
-from arsbench.manipulators.networks.stylegan2 import StyleGAN2
-from arsbench.manipulators.official.restricted_reader import Stub, read_checkpoint, tensors_of
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from arsbench.contracts import ArsbenchError
 from arsbench.folders import cache_home
+from arsbench.manipulators.networks.arcface import ArcFace
+from arsbench.manipulators.networks.psp_encoder import E4eEncoder, PspEncoder
+from arsbench.manipulators.networks.simswap import SimSwapGenerator
+from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
+from arsbench.manipulators.networks.stylegan2 import StyleGAN2
+from arsbench.manipulators.official.restricted_reader import Stub, read_checkpoint, tensors_of
 
 STYLE = 512
 E4E = "Encoder4Editing"

@@ -22,12 +22,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from arsbench.manipulators.psp import MIX_ALPHA, OPEN_MIX_FROM, Z_SIZE, PspModel, mix, open_model
 from torch import Tensor
 
 from arsbench.draws import generator, seeded
+from arsbench.manipulators.psp import MIX_ALPHA, OPEN_MIX_FROM, Z_SIZE, PspModel, mix, open_model
 from arsbench.training.average import update_average
 from arsbench.training.job import TrainingJob
+from arsbench.training.loop import card, run_steps
 from arsbench.weights import load_weights, save_weights
 
 JOINT_SHARE = 0.85
@@ -68,23 +69,17 @@ def train(job: TrainingJob) -> Path:
         {"params": list(model.decoder.parameters()), "peak": DECODER_RATE},
     ]
     optimizer = torch.optim.Adam(groups, betas=(0.5, 0.99))
-    first = 0
-    state = job.resume()
-    if state is not None:
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
-    for step in range(first, job.steps):
-        joint = job.start is None and step < JOINT_SHARE * job.steps
+
+    def step(at: int) -> dict[str, float]:
+        joint = job.start is None and at < JOINT_SHARE * job.steps
         if not joint:
             model.decoder.requires_grad_(False)
         for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * cosine(step, job.steps)
-        faces, _ = job.faces(step * job.batch, job.batch)
-        z = pad_latents(job.latents(step * job.batch, SIDE_BATCH), step) if joint else None
+            group["lr"] = group["peak"] * cosine(at, job.steps)
+        faces, _ = job.faces(at * job.batch, job.batch)
+        z = pad_latents(job.latents(at * job.batch, SIDE_BATCH), at) if joint else None
         x = faces.to(job.device)
-        seen, wanted = (x, x) if joint else degrade(x, generator(f"step {step}", "psp", job.seed))
+        seen, wanted = (x, x) if joint else degrade(x, generator(f"step {at}", "psp", job.seed))
         with job.autocast():
             parts = _losses(model, job, seen, wanted, None if z is None else z.to(job.device))
         loss = torch.stack(list(parts.values())).sum()
@@ -92,20 +87,14 @@ def train(job: TrainingJob) -> Path:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        update_average(average, model, step, AVERAGE_DECAY)
-        reached: dict[str, float] = {}
-        if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == job.steps:
-            reached = {name: part.item() for name, part in parts.items()} | validate(average, job)
-            state = {
-                "model": model.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-            }
-            job.keep(state, step + 1, reached)
-        job.report(step + 1, reached)
+        update_average(average, model, at, AVERAGE_DECAY)
+        return {name: part.item() for name, part in parts.items()}
+
+    kept = {"model": model, "average": average, "optimizer": optimizer}
+    run_steps(job, kept, step, lambda: validate(average, job), CHECKPOINT_EVERY)
     if job.start is not None:
         interpolate(average, load_weights(*job.start)[0])
-    return save_weights(job.folder, "psp_open", average.state_dict(), card(job, validate(average, job)))
+    return save_weights(job.folder, "psp_open", average.state_dict(), _card(job, validate(average, job)))
 
 
 def interpolate(reached: PspModel, start: Mapping[str, Tensor]) -> None:
@@ -116,21 +105,12 @@ def interpolate(reached: PspModel, start: Mapping[str, Tensor]) -> None:
                 value.copy_(torch.lerp(start[name].to(value), value, REFINED_SHARE))
 
 
-def card(job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
-    """What stands beside the weights."""
-    started = "" if job.start is None else f" --start {job.start[1]}.safetensors"
+def _card(job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
     recipe = f"Adam {LEARNING_RATE} (decoder {DECODER_RATE}) with cosine decay, decoder frozen after {JOINT_SHARE:.0%}"
     if job.start is not None:
         recipe = f"Adam {REFINE_RATE} with cosine decay, decoder frozen; {REFINED_SHARE:.0%} of the way from the start"
-    return {
-        "what": "pSp at 64 pixels: IR-SE encoder, StyleGAN2 decoder with mapping network, average code",
-        "data": f"synthetic faces of the shipped generator, {job.steps * job.batch} in all",
-        "recipe": f"{job.steps} steps of {job.batch} faces, {recipe}; manipulators/training/psp.py",
-        "command": f"arsbench train psp --steps {job.steps} --batch {job.batch} --seed {job.seed}{started}",
-        "reached": {"faces": "validation", **{name: round(value, 4) for name, value in reached.items()}},
-        "licence": "MIT",
-        **job.started_from(),
-    }
+    what = "pSp at 64 pixels: IR-SE encoder, StyleGAN2 decoder with mapping network, average code"
+    return card(job, "psp", what, f"{recipe}; manipulators/training/psp.py", reached)
 
 
 def validate(model: PspModel, job: TrainingJob) -> dict[str, float]:

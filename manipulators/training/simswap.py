@@ -20,16 +20,17 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from arsbench.manipulators.networks.simswap import SimSwapGenerator
-from arsbench.manipulators.simswap import latent_identity, open_generator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from arsbench.contracts import Pair
 from arsbench.draws import generator, seeded
 from arsbench.face_networks.loading import load_face_recogniser
+from arsbench.manipulators.networks.simswap import SimSwapGenerator
+from arsbench.manipulators.simswap import latent_identity, open_generator
 from arsbench.training.average import update_average
 from arsbench.training.job import TrainingJob
+from arsbench.training.loop import card, run_steps
 from arsbench.weights import load_weights, save_weights
 
 LEARNING_RATE = 1e-3
@@ -107,47 +108,31 @@ def train(job: TrainingJob) -> Path:
         torch.optim.Adam(teacher.parameters(), LEARNING_RATE),
     ]
     recogniser = load_face_recogniser(job.device)
-    first = 0
-    state = job.resume()
-    if state is not None:
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        judge.load_state_dict(state["judge"])
-        teacher.load_state_dict(state["teacher"])
-        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(kept)
-        first = state["step"]
     drawing, swapping = math.ceil(TEACHER_UNTIL * job.steps), math.ceil(DRAWING_UNTIL * job.steps)
-    for step in range(first, job.steps):
-        rate = decay(step, drawing) if step < drawing else decay(step - drawing, job.steps - drawing)
+
+    def step(at: int) -> dict[str, float]:
+        rate = decay(at, drawing) if at < drawing else decay(at - drawing, job.steps - drawing)
         for optimizer, peak in zip(optimizers, (LEARNING_RATE, DISCRIMINATOR_RATE, LEARNING_RATE), strict=True):
             optimizer.param_groups[0]["lr"] = peak * rate
-        x = job.faces(step * job.batch, job.batch)[0].to(job.device)
-        z, sources = job.latents(step * job.batch, job.batch).to(job.device), sources_of(len(x))
-        draws = generator(f"step {step}", "simswap", job.seed)
-        if step < drawing:
-            reached = _teacher_step(teacher, optimizers[2], recogniser, (x, z), job, draws)
+        x = job.faces(at * job.batch, job.batch)[0].to(job.device)
+        z, sources = job.latents(at * job.batch, job.batch).to(job.device), sources_of(len(x))
+        draws = generator(f"step {at}", "simswap", job.seed)
+        if at < drawing:
+            return _teacher_step(teacher, optimizers[2], recogniser, (x, z), job, draws)
+        with torch.no_grad():
+            swapped = job.collage(z, torch.where(keeps_own(sources)[:, None], z, teacher(z, z[sources]))).to(x)
+        if at < swapping:
+            reached = _draw_step(network, optimizers[0], recogniser, (x, swapped, sources), job)
         else:
-            with torch.no_grad():
-                swapped = job.collage(z, torch.where(keeps_own(sources)[:, None], z, teacher(z, z[sources]))).to(x)
-            if step < swapping:
-                reached = _draw_step(network, optimizers[0], recogniser, (x, swapped, sources), job)
-            else:
-                reached = _swap_step(network, judge, optimizers, recogniser, (x, swapped, sources), job, draws)
-            update_average(average, network, step - drawing, AVERAGE_DECAY)
-        if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == job.steps:
-            reached |= validate(average, recogniser, job)
-            state = {
-                "network": network.state_dict(),
-                "average": average.state_dict(),
-                "judge": judge.state_dict(),
-                "teacher": teacher.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            }
-            job.keep(state, step + 1, reached)
-        job.report(step + 1, reached)
+            reached = _swap_step(network, judge, optimizers, recogniser, (x, swapped, sources), job, draws)
+        update_average(average, network, at - drawing, AVERAGE_DECAY)
+        return reached
+
+    networks = {"network": network, "average": average, "judge": judge, "teacher": teacher}
+    kept = {**networks, **{f"optimizer{i}": optimizer for i, optimizer in enumerate(optimizers)}}
+    run_steps(job, kept, step, lambda: validate(average, recogniser, job), CHECKPOINT_EVERY)
     reached = validate(average, recogniser, job)
-    return save_weights(job.folder, "simswap_open", average.state_dict(), card(job, reached))
+    return save_weights(job.folder, "simswap_open", average.state_dict(), _card(job, reached))
 
 
 def sources_of(n: int) -> Tensor:
@@ -294,19 +279,10 @@ def validate(network: SimSwapGenerator, recogniser: nn.Module, job: TrainingJob)
     }
 
 
-def card(job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
-    """What stands beside the weights."""
-    started = "" if job.start is None else f" --start {job.start[1]}.safetensors"
-    return {
-        "what": "SimSwap at 64 pixels: the generator; identities come from the shipped face recogniser",
-        "data": f"synthetic faces of the shipped generator, {job.steps * job.batch} in all",
-        "recipe": f"{job.steps} steps of {job.batch} faces, Adam {LEARNING_RATE}, discriminator {DISCRIMINATOR_RATE}; "
-        "manipulators/training/simswap.py",
-        "command": f"arsbench train simswap --steps {job.steps} --batch {job.batch} --seed {job.seed}{started}",
-        "reached": {"faces": "validation", **{name: round(value, 4) for name, value in reached.items()}},
-        "licence": "MIT",
-        **job.started_from(),
-    }
+def _card(job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
+    what = "SimSwap at 64 pixels: the generator; identities come from the shipped face recogniser"
+    recipe = f"Adam {LEARNING_RATE}, discriminator {DISCRIMINATOR_RATE}; manipulators/training/simswap.py"
+    return card(job, "simswap", what, recipe, reached)
 
 
 def decay(step: int, steps: int) -> float:

@@ -19,17 +19,18 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from arsbench.manipulators.networks.psp_encoder import E4eEncoder
-from arsbench.manipulators.psp import PspModel
-from arsbench.manipulators.styleclip import EDITS, StyleClipModel, edited, load_psp
-from arsbench.manipulators.training.psp import degrade
 from torch import Tensor, nn
 
 from arsbench.draws import generator, seeded
 from arsbench.face_networks.expression import CLASSES
 from arsbench.face_networks.loading import load_face_age, load_face_expression, load_face_recogniser
+from arsbench.manipulators.networks.psp_encoder import E4eEncoder
+from arsbench.manipulators.psp import PspModel
+from arsbench.manipulators.styleclip import EDITS, StyleClipModel, edited, load_psp
+from arsbench.manipulators.training.psp import degrade
 from arsbench.training.average import update_average
 from arsbench.training.job import TrainingJob
+from arsbench.training.loop import card, run_steps
 from arsbench.weights import load_weights, save_weights
 
 EXPRESSIONS = {"smiling": "happy", "surprised": "surprised", "angry": "angry"}
@@ -148,65 +149,45 @@ def train(job: TrainingJob) -> Path:
         torch.optim.Adam(model.styles.parameters(), heads_rate, betas=(0.5, 0.99)),
         torch.optim.Adam(model.mappers.parameters(), mapper_rate, betas=(0.5, 0.99)),
     ]
-    first = 0
-    state = job.resume()
-    if state is not None:
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(kept)
-        first = state["step"]
-    for step in range(first, job.steps):
-        if step == heads:
+
+    def step(at: int) -> dict[str, float]:
+        if at == heads:
             # From here on the codes are those that will be shipped.
             model.styles.load_state_dict(average.styles.state_dict())
-        x = job.faces(step * job.batch, job.batch)[0].to(job.device)
-        encoding, seen = step < heads, None
+        x = job.faces(at * job.batch, job.batch)[0].to(job.device)
+        encoding, seen = at < heads, None
         if refining and encoding:
-            seen, x = degrade(x, generator(f"step {step}", "styleclip", job.seed))
+            seen, x = degrade(x, generator(f"step {at}", "styleclip", job.seed))
         with job.autocast():
             parts = trainer.heads_losses(x, seen) if encoding else trainer.mapper_losses(x)
         optimizer = optimizers[0 if encoding else 1]
         begin, end, peak = (0, heads, heads_rate) if encoding else (heads, job.steps, mapper_rate)
-        optimizer.param_groups[0]["lr"] = peak * _schedule((step - begin) / (end - begin))
+        optimizer.param_groups[0]["lr"] = peak * _schedule((at - begin) / (end - begin))
         optimizer.zero_grad(set_to_none=True)
         torch.stack([part.float() for part in parts.values()]).sum().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.styles.parameters() if encoding else model.mappers.parameters(), 1.0)
         optimizer.step()
-        update_average(average, model, step if encoding else step - heads, AVERAGE_DECAY)
-        reached = {name: part.item() for name, part in parts.items()}
-        if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == job.steps:
-            reached |= judge.validate()
-            state = {
-                "model": model.state_dict(),
-                "average": average.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            }
-            job.keep(state, step + 1, reached)
-        job.report(step + 1, reached)
-    return save_weights(job.folder, "styleclip_open", average.state_dict(), card(job, judge.validate()))
+        update_average(average, model, at if encoding else at - heads, AVERAGE_DECAY)
+        return {name: part.item() for name, part in parts.items()}
+
+    kept = {"model": model, "average": average, "heads": optimizers[0], "mappers": optimizers[1]}
+    run_steps(job, kept, step, judge.validate, CHECKPOINT_EVERY)
+    return save_weights(job.folder, "styleclip_open", average.state_dict(), _card(job, judge.validate()))
 
 
-def card(job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
-    """What stands beside the weights."""
-    started = "" if job.start is None else f" --start {job.start[1]}.safetensors"
+def _card(job: TrainingJob, reached: dict[str, float]) -> dict[str, object]:
     recipe = f"Adam {HEADS_RATE} for the heads in the first {HEADS_SHARE:.0%}, then {MAPPER_RATE} for the mappers"
     if job.start is not None:
         recipe = (
             f"Adam {REFINE_RATE} for the heads in the first {HEADS_SHARE:.0%}, with noise and less contrast, then "
             f"{MAPPER_REFINE_RATE} for the mappers"
         )
-    return {
-        "what": "StyleCLIP at 64 pixels: the e4e encoder's style heads and a latent mapper for each of "
-        f"{', '.join(EDITS)}; the encoder's body and the decoder are those of psp_open",
-        "uses": {"psp_open": load_psp()[1]},
-        "data": f"synthetic faces of the shipped generator, {job.steps * job.batch} in all",
-        "recipe": f"{job.steps} steps of {job.batch} faces, {recipe}; manipulators/training/styleclip.py",
-        "command": f"arsbench train styleclip --steps {job.steps} --batch {job.batch} --seed {job.seed}{started}",
-        "reached": {"faces": "validation", **{name: round(value, 4) for name, value in reached.items()}},
-        "licence": "MIT",
-        **job.started_from(),
-    }
+    what = (
+        "StyleCLIP at 64 pixels: the e4e encoder's style heads and a latent mapper for each of "
+        f"{', '.join(EDITS)}; the encoder's body and the decoder are those of psp_open"
+    )
+    made = card(job, "styleclip", what, f"{recipe}; manipulators/training/styleclip.py", reached)
+    return {**made, "uses": {"psp_open": load_psp()[1]}}
 
 
 def _schedule(progress: float) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from arsbench.protectors.networks.tafim import TafimUNet
 from torch import nn
+
+from arsbench.protectors.networks.tafim import TafimUNet
 
 OFFICIAL: dict[str, Callable[[], nn.Module]] = {
     "tafim_unet64": TafimUNet,

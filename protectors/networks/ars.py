@@ -6,8 +6,9 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
-from arsbench.protectors.networks.unet import UNet, conv_block
 from torch import Tensor, nn
+
+from arsbench.protectors.networks.unet import UNet, conv_block
 
 Bound = Literal["clip", "tanh"]
 

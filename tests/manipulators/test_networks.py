@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+
 from arsbench.manipulators.networks import OFFICIAL, official
 from arsbench.manipulators.networks.arcface import ArcFace, IRBlock
 from arsbench.manipulators.networks.psp_encoder import E4eEncoder, PspEncoder, Stage, fuse_batch_norms

@@ -6,12 +6,12 @@ import json
 
 import pytest
 import torch
-from arsbench.manipulators.styleclip import EDITS, WEIGHTS, StyleClipModel, edited
 
 import arsbench
 from arsbench.contracts import ArsbenchError
 from arsbench.face_networks.expression import CLASSES
 from arsbench.face_networks.loading import load_face_age, load_face_expression, load_face_recogniser
+from arsbench.manipulators.styleclip import EDITS, WEIGHTS, StyleClipModel, edited
 from arsbench.weights import load_weights
 
 EXPRESSION = {"smiling": "happy", "surprised": "surprised", "angry": "angry"}

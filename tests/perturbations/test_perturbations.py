@@ -6,12 +6,6 @@ import itertools
 
 import pytest
 import torch
-from arsbench.perturbations.contrast import Contrast
-from arsbench.perturbations.downscale import Downscale
-from arsbench.perturbations.dropout import Dropout
-from arsbench.perturbations.gaussian_blur import GaussianBlur
-from arsbench.perturbations.jpeg import Jpeg
-from arsbench.perturbations.saturation import Saturation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -19,6 +13,12 @@ from torch import Tensor
 from arsbench.contracts import Perturbation
 from arsbench.faces.delivery import deliver
 from arsbench.faces.shipped import load_faces
+from arsbench.perturbations.contrast import Contrast
+from arsbench.perturbations.downscale import Downscale
+from arsbench.perturbations.dropout import Dropout
+from arsbench.perturbations.gaussian_blur import GaussianBlur
+from arsbench.perturbations.jpeg import Jpeg
+from arsbench.perturbations.saturation import Saturation
 from arsbench.scoring.psnr import peak_signal_to_noise
 from arsbench.scoring.ssim import StructuralSimilarity
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import arsbench
+from arsbench.contracts import Manipulator
+from arsbench.faces.delivery import deliver
 from arsbench.protectors.ascent import project
 from arsbench.protectors.controls import Brighten, Noise, Shade
 from arsbench.protectors.disrupt import SCHEDULES, blur, box_kernel, gaussian_kernel
@@ -11,12 +17,6 @@ from arsbench.protectors.eot_pgd import EoTPGD
 from arsbench.protectors.fgsm import FGSM
 from arsbench.protectors.pgd import PGD
 from arsbench.protectors.random_perturbation import SIX, RandomPerturbation
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-import arsbench
-from arsbench.contracts import Manipulator
-from arsbench.faces.delivery import deliver
 
 ATTACKS = ("fgsm", "pgd", "disrupt", "eot_pgd")
 BOUNDED = (*ATTACKS, "noise", "brighten", "shade")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from arsbench.protectors.checkpointing import checkpoint_blocks
 
 import arsbench
+from arsbench.protectors.checkpointing import checkpoint_blocks
 
 
 def kept_and_gradient(model):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+
 from arsbench.protectors.networks import OFFICIAL, official
 from arsbench.protectors.networks.tafim import Level
 

@@ -9,10 +9,10 @@ import sys
 import time
 
 import pytest
-from arsbench.manipulators.psp import PspRecon
 from PIL import Image
 
 from arsbench.cli import commands, execute_command
+from arsbench.manipulators.psp import PspRecon
 
 
 @pytest.fixture
@@ -132,14 +132,14 @@ def test_a_full_disk_is_one_sentence(cli, small, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("arsbench.store.RunFolder.append", full)
+    monkeypatch.setattr("arsbench.running.store.RunFolder.append", full)
     code, _, err = cli("run", *options(small, images=1, out="here"))
     assert code == 2
     assert "No space left on device (what was stored before is kept; the same command goes on)" in err
 
 
 def test_an_error_of_ours_shows_no_traceback(cli, monkeypatch):
-    monkeypatch.setattr("arsbench.doctor.checks", lambda: 1 / 0)
+    monkeypatch.setattr("arsbench.cli.doctor.checks", lambda: 1 / 0)
     code, _, err = cli("doctor")
     assert code == 2
     assert err.count("\n") == 1
@@ -233,7 +233,7 @@ def test_doctor_finds_damaged_weights(cli, monkeypatch, tmp_path):
 
 
 def test_interrupted_says_how_to_go_on(fake, tmp_path):
-    command = [sys.executable, "-m", "arsbench.cli", "run", "--protector", fake("Push"), "--manipulator", fake("Slow")]
+    command = [sys.executable, "-m", "arsbench", "run", "--protector", fake("Push"), "--manipulator", fake("Slow")]
     command += ["--perturbation", "dropout", "--images", "200", "--batch", "1", "--out", "here", "--no-cache"]
     # A shell's background jobs ignore SIGINT, and so would all that is started from one.
     process = subprocess.Popen(

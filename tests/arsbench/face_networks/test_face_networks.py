@@ -12,12 +12,11 @@ import torch
 import arsbench
 from arsbench.contracts import ArsbenchError
 from arsbench.face_networks import loading as face_networks
-from arsbench.face_networks.convert import SOURCES, convert
 from arsbench.face_networks.expression import CLASSES
 from arsbench.face_networks.loading import dequantised, load_face_age, load_face_expression, load_face_recogniser
 from arsbench.face_networks.parts import pad_same, prepare, resize
 
-ORIGINAL = json.loads((Path(__file__).parents[1] / "fixtures" / "face_networks.json").read_text())
+ORIGINAL = json.loads((Path(__file__).parents[2] / "fixtures" / "face_networks.json").read_text())
 LOADERS = (load_face_recogniser, load_face_expression, load_face_age)
 
 
@@ -112,10 +111,3 @@ def test_a_damaged_file_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(face_networks, "WEIGHTS", tmp_path / "weights")
     with pytest.raises(ArsbenchError, match=r"face_age.*damaged"):
         load_face_age.__wrapped__()
-
-
-def test_the_conversion_refuses_another_package(tmp_path):
-    for name in SOURCES:
-        (tmp_path / name).write_text("{}")
-    with pytest.raises(ArsbenchError, match="SHA-256 differs"):
-        convert(tmp_path, tmp_path)

@@ -11,6 +11,7 @@ import arsbench
 from arsbench.contracts import ArsbenchError
 from arsbench.faces import datasets
 from arsbench.faces.datasets import AddedFaces
+from arsbench.faces.tracks import conditions_of
 
 
 @pytest.fixture
@@ -64,15 +65,15 @@ def test_added_faces_are_those_of_the_paper_track(copy):
 
 def test_conditions_are_the_first_validation_faces(copy):
     added = datasets.add("ffhq", copy(150))
-    x, keys = datasets.conditions_of("paper")
+    x, keys = conditions_of("paper")
     assert keys == [f"ffhq/val/{path}" for path in list(added.files["val"])[:16]]
     assert x.shape == (16, 3, 256, 256)
     torch.testing.assert_close(x, AddedFaces(added, "val", 256, 16).batch(range(16)))
 
 
 def test_without_a_copy_conditions_are_the_shipped_faces_enlarged():
-    x, keys = datasets.conditions_of("paper")
-    small, wanted = datasets.conditions_of("open")
+    x, keys = conditions_of("paper")
+    small, wanted = conditions_of("open")
     assert keys == wanted
     assert x.shape == (16, 3, 256, 256)
     torch.testing.assert_close(x.mean((2, 3)), small.mean((2, 3)), atol=0.01, rtol=0)

@@ -7,6 +7,7 @@ import json
 import shutil
 import struct
 import zlib
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-import arsbench.faces as faces_module
 from arsbench.contracts import ArsbenchError
+from arsbench.faces import shipped
 from arsbench.faces.delivery import deliver, from_bytes, to_bytes
 from arsbench.faces.folder import FolderFaces
 from arsbench.faces.shipped import (
@@ -27,13 +28,14 @@ from arsbench.faces.shipped import (
     decode_pixels,
     encode_pixels,
     generate_pixels,
+    load_faces,
     read_shipped,
     training_faces,
     training_latents,
 )
-from arsbench.faces.sources import Pixels, load_faces, open_folder
+from arsbench.faces.sources import Pixels
 
-SHIPPED = Path(faces_module.__file__).parent / "shipped"
+SHIPPED = Path(str(files("arsbench") / "shipped"))
 
 # --- the shipped faces ----------------------------------------------------------------------------------------------
 
@@ -96,11 +98,11 @@ def test_training_faces_go_on_without_end_and_never_enter_validation_or_test() -
 
 
 def test_a_collage_has_another_face_in_the_middle_alone() -> None:
-    z = faces_module.training_latents(0, 4)
-    x = faces_module.training_faces(0, 4)[0]
+    z = shipped.training_latents(0, 4)
+    x = shipped.training_faces(0, 4)[0]
     others = torch.tensor([1, 2, 3, 0])
-    made = faces_module.collage(z, z[others])
-    torch.testing.assert_close(deliver(faces_module.collage(z, z)), x)
+    made = shipped.collage(z, z[others])
+    torch.testing.assert_close(deliver(shipped.collage(z, z)), x)
     middle, border = (..., slice(28, 40), slice(26, 38)), (..., slice(0, 8), slice(None))
     assert (made - x[others])[middle].abs().mean() < 0.3 * (made - x)[middle].abs().mean()
     assert (made - x)[border].abs().mean() < 0.3 * (made - x[others])[border].abs().mean()
@@ -271,11 +273,11 @@ def mixed_folder(tmp_path: Path) -> Path:
 
 def test_files_that_are_no_pictures_stop_the_run_and_all_are_named(mixed_folder: Path) -> None:
     with pytest.raises(ArsbenchError, match=r"3 file.*broken/cut.png, empty.jpg, notes.txt.*--skip-bad"):
-        open_folder(mixed_folder)
+        FolderFaces(mixed_folder, 64)
 
 
 def test_skip_bad_leaves_them_out_and_says_which(mixed_folder: Path) -> None:
-    source = open_folder(mixed_folder, skip_bad=True)
+    source = FolderFaces(mixed_folder, 64, skip_bad=True)
     assert source.keys == ["whole.png"]
     assert source.skipped == ["broken/cut.png", "empty.jpg", "notes.txt"]
 
@@ -284,7 +286,7 @@ def test_a_decompression_bomb_is_not_opened(tmp_path: Path, monkeypatch: pytest.
     picture_bytes(tmp_path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ArsbenchError, match=r"whole\.png"):
-        FolderFaces(tmp_path)
+        FolderFaces(tmp_path, 64)
 
 
 @pytest.mark.parametrize("content", ["nothing", "hidden", "only bad"])
@@ -295,28 +297,28 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path, content: str) -> N
     if content == "only bad":
         (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(ArsbenchError, match="no readable pictures"):
-        FolderFaces(tmp_path, skip_bad=True)
+        FolderFaces(tmp_path, 64, skip_bad=True)
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArsbenchError, match="there is no folder"):
-        FolderFaces(tmp_path / "missing")
+        FolderFaces(tmp_path / "missing", 64)
     with pytest.raises(ArsbenchError, match="at least one"):
-        FolderFaces(tmp_path, n=0)
+        FolderFaces(tmp_path, 64, n=0)
 
 
 def test_keys_are_sorted_paths_and_n_takes_the_first(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     for name in ("c.png", "b/z.png", "b/a.png", "a.png"):
         Image.new("RGB", (8, 8)).save(tmp_path / name)
-    assert FolderFaces(tmp_path).keys == ["a.png", "b/a.png", "b/z.png", "c.png"]
-    assert FolderFaces(tmp_path, n=2).keys == ["a.png", "b/a.png"]
+    assert FolderFaces(tmp_path, 64).keys == ["a.png", "b/a.png", "b/z.png", "c.png"]
+    assert FolderFaces(tmp_path, 64, n=2).keys == ["a.png", "b/a.png"]
 
 
 def test_the_digest_of_a_picture_is_that_of_its_delivered_pixels(tmp_path: Path) -> None:
     x, _ = load_faces(n=1)
     Image.fromarray(to_bytes(x)[0].numpy()).save(tmp_path / "face.png")
-    source = FolderFaces(tmp_path)
+    source = FolderFaces(tmp_path, 64)
     assert source.digest(0) == ShippedFaces(n=1).digest(0)
     assert torch.equal(source.batch([0]), x)
     assert torch.equal(from_bytes(torch.from_numpy(source.pixels(0).copy())), x[0])
@@ -324,7 +326,7 @@ def test_the_digest_of_a_picture_is_that_of_its_delivered_pixels(tmp_path: Path)
 
 def test_a_picture_that_breaks_during_the_run_is_named(tmp_path: Path) -> None:
     data = picture_bytes(tmp_path)
-    source = FolderFaces(tmp_path)
+    source = FolderFaces(tmp_path, 64)
     (tmp_path / "whole.png").write_bytes(data[:100])
     with pytest.raises(ArsbenchError, match=r"whole\.png cannot be read"):
         source.batch([0])

@@ -28,7 +28,7 @@ def run(small, tmp_path):
 
 
 def pages(kind, *runs, protector=(), manipulator=(), note=silent):
-    return gallery.KINDS[kind](gallery._recipes(runs, protector, manipulator), note)
+    return gallery.KINDS[kind](gallery.read_recipes(runs, protector, manipulator), note)
 
 
 def test_figure4_shows_what_the_run_computed(run, fake):

@@ -17,7 +17,6 @@ from arsbench.running.evaluate import Batch, Bench, evaluate, perturbed, protect
 from arsbench.running.loading import make_manipulator, make_perturbation, make_protector
 from arsbench.running.plan import Image, Severity, make_plan
 from arsbench.running.references import ReferenceCache
-from arsbench.scoring.metrics import Recogniser
 from arsbench.scoring.scorer import Scorer
 
 X, KEYS = load_faces(n=5)
@@ -228,7 +227,7 @@ def test_identity_is_nan_unless_a_recogniser_is_given(bench):
 
 
 def test_identity_compares_the_output_with_whom_the_forger_aims_at(bench):
-    made = dataclasses.replace(bench("none"), recogniser=Recogniser(Brightness()))
+    made = dataclasses.replace(bench("none"), recogniser=Brightness())
     made.manipulator.aim = lambda x, keys: torch.ones_like(x)
     y = made.manipulator.manipulate(X, KEYS).clamp(-1, 1).mean((2, 3)).double()
     result = rows(made)

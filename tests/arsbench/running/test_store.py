@@ -10,8 +10,9 @@ import pytest
 from arsbench.contracts import ArsbenchError
 from arsbench.rows import COLUMNS
 from arsbench.running import store
-from arsbench.running.manifest import Failure
+from arsbench.running.manifest import Failure, failure_documents
 from arsbench.running.plan import Image, Severity, make_plan
+from arsbench.running.status import status
 from arsbench.running.store import MemoryStore, RunFolder
 
 IMAGES = [Image(key, key * 2) for key in "cab"]
@@ -193,7 +194,7 @@ def test_no_run_is_one_sentence(tmp_path):
 
 def test_failed_cells_are_left_out(whole):
     with opened(whole) as run:
-        run.update(failures=store.failure_documents([Failure("it broke", "p", "g")]))
+        run.update(failures=failure_documents([Failure("it broke", "p", "g")]))
     assert set(store.read_rows(whole).protector) == {"q"}
     assert set(store.read_rows(whole, failed=True).protector) == {"p", "q"}
 
@@ -202,8 +203,8 @@ def test_status_counts_cells(whole):
     shutil.rmtree(whole / "parts")
     with opened(whole) as run:
         run.append(columns([(LABELS[0], image) for image in "abc"] + [(LABELS[1], "a")]))
-        run.update(failures=store.failure_documents([Failure("it broke", "p", "g", "fade", 1)]), state="failed")
-    found = store.status(whole)
+        run.update(failures=failure_documents([Failure("it broke", "p", "g", "fade", 1)]), state="failed")
+    found = status(whole)
     assert (found.done, found.missing, found.failed, found.rows, found.rows_planned) == (1, 2, 1, 4, 12)
     assert found.failures == ["it broke"]
 

@@ -29,7 +29,7 @@ def fake_torchvision(folder: Path, init: str) -> Path:
 
 DECLARED = """
 import sys, torch
-from arsbench.torchvision_cure import cure
+from arsbench.scoring.torchvision_cure import cure
 try:
     cured = cure()
 except Exception as error:
@@ -56,7 +56,7 @@ def test_another_error_is_not_swallowed(tmp_path: Path, error: str) -> None:
 
 
 def test_lpips_and_piq_import_in_a_fresh_interpreter_whatever_torchvision_is_installed() -> None:
-    code = "from arsbench.torchvision_cure import import_with_cure as i; print(i('lpips').LPIPS, i('piq').ssim)"
+    code = "from arsbench.scoring.torchvision_cure import import_with_cure as i; print(i('lpips').LPIPS, i('piq').ssim)"
     assert python(code).returncode == 0
 
 

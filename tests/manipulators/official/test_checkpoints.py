@@ -10,6 +10,10 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
+
+import arsbench
+from arsbench.contracts import ArsbenchError
 from arsbench.manipulators import psp, simswap, styleclip
 from arsbench.manipulators.networks import arcface as arcface_module
 from arsbench.manipulators.networks.arcface import ArcFace
@@ -18,10 +22,6 @@ from arsbench.manipulators.networks.simswap import SimSwapGenerator
 from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
 from arsbench.manipulators.networks.stylegan2 import StyleGAN2
 from arsbench.manipulators.official import checkpoints
-from torch import nn
-
-import arsbench
-from arsbench.contracts import ArsbenchError
 
 STYLE, SIZE, ROWS = 8, 64, 10
 ENCODER = {"style": STYLE, "stem": 4, "stages": [Stage(4, 4, 1)] * 4, "reduction": 2}

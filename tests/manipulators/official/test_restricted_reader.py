@@ -13,10 +13,10 @@ import types
 
 import pytest
 import torch
-from arsbench.manipulators.official.restricted_reader import Stub, read_checkpoint, tensors_of
 from torch import nn
 
 from arsbench.contracts import ArsbenchError
+from arsbench.manipulators.official.restricted_reader import Stub, read_checkpoint, tensors_of
 
 
 def network():

@@ -6,9 +6,10 @@ import json
 
 import pytest
 import torch
-from arsbench.manipulators.simswap import SimSwap, open_generator
-from arsbench.manipulators.training import simswap as simswap_training
 
+from arsbench.manipulators.simswap import open_generator
+from arsbench.manipulators.training import simswap as simswap_training
+from arsbench.manipulators.training.simswap import train
 from arsbench.weights import load_weights
 
 
@@ -18,15 +19,15 @@ def _a_checkpoint_every_step(monkeypatch):
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, small_job):
-    whole = SimSwap.train(small_job(tmp_path / "whole", 3))
+    whole = train(small_job(tmp_path / "whole", 3))
     with pytest.raises(KeyboardInterrupt):
-        SimSwap.train(small_job(tmp_path / "stopped", 3, stop_after=2))
-    resumed = SimSwap.train(small_job(tmp_path / "stopped", 3))
+        train(small_job(tmp_path / "stopped", 3, stop_after=2))
+    resumed = train(small_job(tmp_path / "stopped", 3))
     assert resumed.read_bytes() == whole.read_bytes()
 
 
 def test_the_teacher_learns_first_then_drawing_then_all_losses_count(tmp_path, small_job):
-    SimSwap.train(small_job(tmp_path, 3))
+    train(small_job(tmp_path, 3))
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert ["teacher_identity" in line for line in log] == [True, False, False]
     assert ["identity" in line for line in log] == [False, False, False]
@@ -39,7 +40,7 @@ def test_an_untrained_teacher_draws_the_source_s_features():
 
 
 def test_the_result_can_be_loaded(tmp_path, small_job):
-    path = SimSwap.train(small_job(tmp_path, 1))
+    path = train(small_job(tmp_path, 1))
     open_generator().load_state_dict(load_weights(path.parent, path.stem)[0])
 
 

@@ -7,10 +7,10 @@ import json
 
 import pytest
 import torch
-from arsbench.manipulators.styleclip import EDITS, WEIGHTS, StyleClip, StyleClipModel, load_psp
-from arsbench.manipulators.training import styleclip as styleclip_training
-from arsbench.manipulators.training.styleclip import Trainer
 
+from arsbench.manipulators.styleclip import EDITS, WEIGHTS, StyleClipModel, load_psp
+from arsbench.manipulators.training import styleclip as styleclip_training
+from arsbench.manipulators.training.styleclip import Trainer, train
 from arsbench.weights import load_weights
 
 
@@ -20,15 +20,15 @@ def _a_checkpoint_every_step(monkeypatch):
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, small_job):
-    whole = StyleClip.train(small_job(tmp_path / "whole", 4))
+    whole = train(small_job(tmp_path / "whole", 4))
     with pytest.raises(KeyboardInterrupt):
-        StyleClip.train(small_job(tmp_path / "stopped", 4, stop_after=3))
-    resumed = StyleClip.train(small_job(tmp_path / "stopped", 4))
+        train(small_job(tmp_path / "stopped", 4, stop_after=3))
+    resumed = train(small_job(tmp_path / "stopped", 4))
     assert resumed.read_bytes() == whole.read_bytes()
 
 
 def test_first_the_heads_then_the_mappers(tmp_path, small_job):
-    StyleClip.train(small_job(tmp_path, 2))
+    train(small_job(tmp_path, 2))
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert ["recon" in line for line in log] == [True, False]
     assert ["expression" in line for line in log] == [False, True]
@@ -36,14 +36,14 @@ def test_first_the_heads_then_the_mappers(tmp_path, small_job):
 
 @pytest.mark.parametrize(("steps", "changed"), [(1, {"styles"}), (2, {"styles", "mappers"})])
 def test_finished_weights_are_refined_in_the_heads_then_in_the_mappers(tmp_path, small_job, steps, changed):
-    start = StyleClip.train(small_job(tmp_path / "start", 2))
+    start = train(small_job(tmp_path / "start", 2))
     job = dataclasses.replace(small_job(tmp_path / "refined", steps), start=(start.parent, start.stem))
-    before, after = (load_weights(path.parent, path.stem)[0] for path in (start, StyleClip.train(job)))
+    before, after = (load_weights(path.parent, path.stem)[0] for path in (start, train(job)))
     assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == changed
 
 
 def test_the_result_can_be_loaded_and_names_the_psp_it_needs(tmp_path, small_job):
-    path = StyleClip.train(small_job(tmp_path, 2))
+    path = train(small_job(tmp_path, 2))
     StyleClipModel().load_state_dict(load_weights(path.parent, path.stem)[0])
     assert json.loads(path.with_suffix(".json").read_text())["uses"] == {"psp_open": load_psp()[1]}
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from arsbench.faces.sources import FaceSource
 from arsbench.rows import COLUMNS
 from arsbench.running import store
 from arsbench.running.engines.local import Work
+from arsbench.running.status import status
 from arsbench.scoring.metrics import IDENTITY
 
 pytestmark = pytest.mark.usefixtures("no_reports")
@@ -36,7 +38,7 @@ def assert_same(a: pd.DataFrame, b: pd.DataFrame) -> None:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    fakes = f"{__file__.rpartition('/')[0]}/fakes.py"
+    fakes = Path(__file__).parents[2] / "fakes.py"
     return arsbench.run(f"{fakes}:Push", f"{fakes}:Mirror", "dropout,gaussian_blur", "0,5", images=9, cache=False)
 
 
@@ -82,7 +84,7 @@ class Shuffled(FaceSource):
 
 
 def test_rows_do_not_depend_on_the_order(small, expected, monkeypatch):
-    monkeypatch.setattr("arsbench.datasets.ShippedFaces", Shuffled)
+    monkeypatch.setattr("arsbench.faces.tracks.ShippedFaces", Shuffled)
     shuffled = arsbench.run(**small | {"images": 9, "batch": 4})
     keys = ["protector", "manipulator", "perturbation", "level", "image"]
     a, b = (rows.sort_values(keys, ignore_index=True) for rows in (shuffled, expected))
@@ -176,5 +178,5 @@ def test_a_protector_that_fails_late_keeps_what_the_others_have(small, fake, tmp
         rows = arsbench.run(**small | {"protector": fake("FailsLate")}, out=tmp_path / "run", batch=2)
     assert set(rows.protector) == {"none", "noise", "brighten", "shade", "white"}
     assert (rows.groupby(["protector", "perturbation", "level"]).size() == 5).all()
-    found = store.status(tmp_path / "run")
+    found = status(tmp_path / "run")
     assert (found.done, found.missing, found.failed) == (15, 0, 3)
