@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from arsbench import registry
-from arsbench.contracts import ArsbenchError, Manipulator, Protector
+from arsbench.contracts import ArsbenchError, Manipulator, Pair, Protector
 from arsbench.faces.delivery import deliver
 from arsbench.faces.tracks import faces_of
 from arsbench.protocol import check_track
@@ -23,7 +23,7 @@ from arsbench.running.evaluate import perturbed
 from arsbench.running.loading import choose_device, make_manipulator, make_perturbation, make_protector
 from arsbench.running.progress import make_progress
 from arsbench.running.settings import DEFAULTS, Settings
-from arsbench.scoring import scorer
+from arsbench.scoring.scorer import Scorer
 
 
 def run(
@@ -213,16 +213,30 @@ def score(
     px: Tensor | None = None,
     px_p: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Every metric of the protocol whose inputs are given; see :func:`arsbench.scoring.scorer.score`.
+    """Every metric of the protocol that the given pictures allow, per image.
+
+    Args:
+        y: the reference G(p(x)), ``[B, 3, H, W]``; outputs are clamped to [-1, 1] here.
+        y_p: the protected output G(p(x_p)).
+        x: the source face; for ``sr_mask``, and for ``amplification`` where ``px`` is missing.
+        x_p: the protected face, delivered; for ``amplification`` where ``px_p`` is missing.
+        y_clean: G(x), for the mask of ``sr_mask``; ``y`` where missing.
+        px: p(x), delivered.
+        px_p: p(x_p), delivered.
+
+    Returns:
+        float32 ``[B]`` by name: mse, psnr, lpips, ssim, sr, sr_mask, amplification, unrecovered, sr_strict and
+        ``sr_mask:icml2026``. A metric whose inputs are missing is absent; lpips is absent below 31 pixels.
 
     Raises:
-        ArsbenchError: something is no picture ``[B, 3, H, W]``, or shapes differ, or values are not finite.
+        ArsbenchError: something is no picture ``[B, 3, H, W]``, shapes differ, values are not finite, or
+            pictures are below 11 pixels.
     """
     given = {"y": y, "y_p": y_p, "x": x, "x_p": x_p, "y_clean": y_clean, "px": px, "px_p": px_p}
     for name, value in given.items():
         if value is not None or name in ("y", "y_p"):
             _check_pictures(name, value)
-    return scorer.score(y, y_p, x, x_p, y_clean, px, px_p)
+    return Scorer(y.device).score(Pair(y, y_p, x, x_p, y_clean, px, px_p))
 
 
 def _check_pictures(name: str, value: object) -> None:

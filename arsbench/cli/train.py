@@ -38,7 +38,7 @@ def train(name: str, manipulator: str, track: str, out: Path | None, **options: 
     from arsbench.training.run import train as train_method
     from arsbench.training.run import trainable
 
-    kind, cls = trainable(name)
+    kind, cls, _ = trainable(name)
     stem = f"{cls.name}-{manipulator}-{track}" if kind == "protector" else f"{name}-{track}"
     folder = out or Path("training") / stem
     check_folder(folder)

@@ -44,4 +44,5 @@ class IdentityDistance(Metric):
         """float64 ``[B]``; needs both descriptors."""
         if pair.seen is None or pair.aim is None:
             return None
-        return (pair.seen - pair.aim).norm(dim=1)
+        distance: Tensor = (pair.seen - pair.aim).norm(dim=1)
+        return distance

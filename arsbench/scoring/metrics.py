@@ -1,6 +1,6 @@
 """Every metric of the protocol, one file each; all take pictures clamped to [-1, 1] and sum in float64.
 
-So the strict thresholds see the number itself; :func:`arsbench.scoring.scorer.score` hands out float32. No value
+So the strict thresholds see the number itself; :class:`arsbench.scoring.scorer.Scorer` hands out float32. No value
 depends on the rest of the batch.
 """
 

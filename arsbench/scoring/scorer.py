@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -120,7 +120,8 @@ class Scorer:
 
 def clamped(pair: Pair) -> Pair:
     """The pair with every picture detached and clamped to [-1, 1]."""
-    return replace(pair, **{name: picture.detach().clamp(-1, 1) for name, picture in pair.pictures().items()})
+    pictures = {name: picture.detach().clamp(-1, 1) for name, picture in pair.pictures().items()}
+    return Pair(**pictures, seen=pair.seen, aim=pair.aim)
 
 
 def check(pair: Pair) -> None:
@@ -137,33 +138,3 @@ def check(pair: Pair) -> None:
     for name, picture in (("y", pair.y), ("y_p", pair.y_p)):
         if bool(picture.isnan().any()):
             raise ArsbenchError(f"{name} holds NaN; the manipulator gave no picture for its input")
-
-
-def score(
-    y: Tensor,
-    y_p: Tensor,
-    x: Tensor | None = None,
-    x_p: Tensor | None = None,
-    y_clean: Tensor | None = None,
-    px: Tensor | None = None,
-    px_p: Tensor | None = None,
-) -> dict[str, Tensor]:
-    """Every metric of the protocol that the given pictures allow, per image.
-
-    Args:
-        y: the reference G(p(x)), ``[B, 3, H, W]``; outputs are clamped to [-1, 1] here.
-        y_p: the protected output G(p(x_p)).
-        x: the source face; for ``sr_mask``, and for ``amplification`` where ``px`` is missing.
-        x_p: the protected face, delivered; for ``amplification`` where ``px_p`` is missing.
-        y_clean: G(x), for the mask of ``sr_mask``; ``y`` where missing.
-        px: p(x), delivered.
-        px_p: p(x_p), delivered.
-
-    Returns:
-        float32 ``[B]`` by name: mse, psnr, lpips, ssim, sr, sr_mask, amplification, unrecovered, sr_strict and
-        ``sr_mask:icml2026``. A metric whose inputs are missing is absent; lpips is absent below 31 pixels.
-
-    Raises:
-        ArsbenchError: NaN in y or y_p, differing shapes, or pictures below 11 pixels.
-    """
-    return Scorer(y.device).score(Pair(y, y_p, x, x_p, y_clean, px, px_p))

@@ -72,7 +72,7 @@ def train(
     progress = progress or NoProgress()
     check_track(track)
     check_epsilon(epsilon)
-    kind, cls = trainable(name)
+    kind, _, function = trainable(name)
     if kind == "manipulator" and track != "open":
         raise ArsbenchError(f"manipulator '{name}' is trained on track 'open' alone; the official models are finished")
     place = choose_device(device)
@@ -111,7 +111,7 @@ def train(
         revision=git_revision(),
     )
     with progress:
-        result: Path = trainer_of(cls)(job, model) if kind == "protector" else trainer_of(cls)(job)
+        result = function(job, model) if kind == "protector" else function(job)
     return result
 
 
@@ -142,8 +142,8 @@ def trainer_of(cls: type) -> Callable[..., Path] | None:
     return found
 
 
-def trainable(name: str) -> tuple[str, Any]:
-    """The kind and class of a method that can be trained.
+def trainable(name: str) -> tuple[str, Any, Callable[..., Path]]:
+    """The kind and class of a method that can be trained, and the function that does it.
 
     Raises:
         ArsbenchError: there is none of that name, or it has nothing to train.
@@ -159,6 +159,7 @@ def trainable(name: str) -> tuple[str, Any]:
         known = [*protectors, *families]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
         raise ArsbenchError(f"there is no method '{name}' to train; did you mean {' or '.join(near)}?")
-    if trainer_of(method.cls) is None:
+    function = trainer_of(method.cls)
+    if function is None:
         raise ArsbenchError(f"{kind} '{method.name}' has nothing to train")
-    return kind, method.cls
+    return kind, method.cls, function

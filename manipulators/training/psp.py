@@ -28,7 +28,7 @@ from arsbench.draws import generator, seeded
 from arsbench.manipulators.psp import MIX_ALPHA, OPEN_MIX_FROM, Z_SIZE, PspModel, mix, open_model
 from arsbench.training.average import update_average
 from arsbench.training.job import TrainingJob
-from arsbench.training.loop import card, run_steps
+from arsbench.training.loop import Stateful, card, run_steps
 from arsbench.weights import load_weights, save_weights
 
 JOINT_SHARE = 0.85
@@ -90,7 +90,7 @@ def train(job: TrainingJob) -> Path:
         update_average(average, model, at, AVERAGE_DECAY)
         return {name: part.item() for name, part in parts.items()}
 
-    kept = {"model": model, "average": average, "optimizer": optimizer}
+    kept: dict[str, Stateful] = {"model": model, "average": average, "optimizer": optimizer}
     run_steps(job, kept, step, lambda: validate(average, job), CHECKPOINT_EVERY)
     if job.start is not None:
         interpolate(average, load_weights(*job.start)[0])

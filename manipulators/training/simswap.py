@@ -30,7 +30,7 @@ from arsbench.manipulators.networks.simswap import SimSwapGenerator
 from arsbench.manipulators.simswap import latent_identity, open_generator
 from arsbench.training.average import update_average
 from arsbench.training.job import TrainingJob
-from arsbench.training.loop import card, run_steps
+from arsbench.training.loop import Stateful, card, run_steps
 from arsbench.weights import load_weights, save_weights
 
 LEARNING_RATE = 1e-3
@@ -128,8 +128,8 @@ def train(job: TrainingJob) -> Path:
         update_average(average, network, at - drawing, AVERAGE_DECAY)
         return reached
 
-    networks = {"network": network, "average": average, "judge": judge, "teacher": teacher}
-    kept = {**networks, **{f"optimizer{i}": optimizer for i, optimizer in enumerate(optimizers)}}
+    kept: dict[str, Stateful] = {"network": network, "average": average, "judge": judge, "teacher": teacher}
+    kept |= {f"optimizer{i}": optimizer for i, optimizer in enumerate(optimizers)}
     run_steps(job, kept, step, lambda: validate(average, recogniser, job), CHECKPOINT_EVERY)
     reached = validate(average, recogniser, job)
     return save_weights(job.folder, "simswap_open", average.state_dict(), _card(job, reached))

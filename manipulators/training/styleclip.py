@@ -30,7 +30,7 @@ from arsbench.manipulators.styleclip import EDITS, StyleClipModel, edited, load_
 from arsbench.manipulators.training.psp import degrade
 from arsbench.training.average import update_average
 from arsbench.training.job import TrainingJob
-from arsbench.training.loop import card, run_steps
+from arsbench.training.loop import Stateful, card, run_steps
 from arsbench.weights import load_weights, save_weights
 
 EXPRESSIONS = {"smiling": "happy", "surprised": "surprised", "angry": "angry"}
@@ -170,7 +170,7 @@ def train(job: TrainingJob) -> Path:
         update_average(average, model, at if encoding else at - heads, AVERAGE_DECAY)
         return {name: part.item() for name, part in parts.items()}
 
-    kept = {"model": model, "average": average, "heads": optimizers[0], "mappers": optimizers[1]}
+    kept: dict[str, Stateful] = {"model": model, "average": average, "heads": optimizers[0], "mappers": optimizers[1]}
     run_steps(job, kept, step, judge.validate, CHECKPOINT_EVERY)
     return save_weights(job.folder, "styleclip_open", average.state_dict(), _card(job, judge.validate()))
 

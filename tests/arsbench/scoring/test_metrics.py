@@ -14,12 +14,13 @@ from scipy.optimize import lsq_linear
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+from arsbench.api import score
 from arsbench.contracts import ArsbenchError, Pair
 from arsbench.faces.shipped import load_faces
 from arsbench.scoring.columns import MEASURED, SCORES
 from arsbench.scoring.lpips import load_lpips
 from arsbench.scoring.metrics import IDENTITY
-from arsbench.scoring.scorer import Scorer, score
+from arsbench.scoring.scorer import Scorer
 from arsbench.scoring.torchvision_cure import import_with_cure
 from arsbench.scoring.unrecovered import unrecovered_share
 
@@ -349,7 +350,7 @@ def test_imperceptibility_by_hand(scorer: Scorer) -> None:
     [
         (noise(1, 3, 10, 64), noise(1, 3, 10, 64), "at least 11 x 11"),
         (noise(1, 3, 32, 32), noise(1, 3, 32, 31), "must be the same"),
-        (noise(1, 1, 32, 32), noise(1, 1, 32, 32), "must be the same"),
+        (noise(1, 1, 32, 32), noise(1, 1, 32, 32), r"give a float tensor \[B, 3, H, W\]"),
         (noise(1, 3, 32, 32), constant(float("nan")), "y_p holds NaN"),
     ],
 )
