@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from arsbench.progress import Silent
 from arsbench.protocol import check_track
 
 VALIDATION_FIRST = len(faces.CONDITION_SEEDS)
-VALIDATION_FACES = 32
+VALIDATION_FACES = 128
 """Validation faces after those that conditions are chosen from."""
 
 
@@ -101,8 +102,17 @@ def train(
         checkpointing=checkpointing,
     )
     with progress:
-        result: Path = cls.train(job, model) if kind == "protector" else cls.train(job)
+        if kind == "protector":
+            result: Path = training_of(cls)(cls, job, model)
+        else:
+            result = cls.train(job)
     return result
+
+
+def training_of(cls: Any) -> Any:
+    """The function of (class, job, manipulator) that the class names as ``training``, ``module:function``."""
+    module, _, function = cls.training.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def repeated(source: FaceSource) -> Callable[[int, int], tuple[Tensor, list[str]]]:
@@ -139,6 +149,6 @@ def trainable(name: str) -> tuple[str, Any]:
         known = [*protectors, *families]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
         raise ArsbenchError(f"there is no method '{name}' to train; did you mean {' or '.join(near)}?")
-    if not callable(getattr(method.cls, "train", None)):
+    if not hasattr(method.cls, "training" if kind == "protector" else "train"):
         raise ArsbenchError(f"{kind} '{method.name}' has nothing to train")
     return kind, method.cls
