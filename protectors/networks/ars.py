@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from protectors.networks.bounds import clip
 from protectors.networks.unet import UNet, conv_block
 
 Bound = Literal["clip", "tanh"]
-
-
-class Clip(torch.autograd.Function):
-    """Clip to [-1, 1]; a value beyond keeps the gradient that leads back inside, or it would never return."""
-
-    @staticmethod
-    def forward(ctx: Any, raw: Tensor) -> Tensor:
-        """``raw`` of any shape."""
-        ctx.save_for_backward(raw)
-        return raw.clamp(-1, 1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Tensor:
-        """Descent moves against the gradient: outwards where its sign is not that of ``raw``."""
-        (raw,), (gradient,) = ctx.saved_tensors, gradients
-        kept: Tensor = gradient * ((raw.abs() <= 1) | (gradient * raw > 0))
-        return kept
 
 
 class Noises(NamedTuple):
@@ -80,8 +64,7 @@ class ArsNetwork(nn.Module):
 
     def limit(self, raw: Tensor, epsilon: float) -> Tensor:
         """Raw outputs, in units of epsilon, to noise within [-epsilon, epsilon]."""
-        bounded: Tensor = Clip.apply(raw) if self.bound == "clip" else raw.tanh()  # type: ignore[no-untyped-call]
-        return epsilon * bounded
+        return epsilon * (clip(raw) if self.bound == "clip" else raw.tanh())
 
     def forward(self, x: Tensor, epsilon: float) -> Noises:
         x = x.contiguous(memory_format=torch.channels_last)

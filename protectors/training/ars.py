@@ -32,8 +32,11 @@ CLEAN_GROUPS = 2
 moves G by is little once a perturbation that is not among p's scales it down."""
 ADVERSARIAL_FROM = 0.15
 """q comes in after this share of the steps: before, there is nothing for it to undo."""
+DISTANCE_WEIGHT = 10.0
+DISTANCE_ENOUGH = 0.3
 AMPLIFIED_WEIGHT = 0.15
 AMPLIFIED_ENOUGH = 1.5
+LOST_WEIGHT = 0.3
 LOST_ENOUGH = 0.5
 
 
@@ -103,7 +106,9 @@ class Away(Objective):
         unrecovered = self.job.metrics["unrecovered"].measure(pair)
         assert unrecovered is not None
         lost = torch.log(unrecovered.float().clamp(max=LOST_ENOUGH) + 0.05)
-        return distance(pair.y_p, pair.y) + lost + AMPLIFIED_WEIGHT * log_amplification(pair).clamp(max=AMPLIFIED_ENOUGH)
+        return (
+            distance(pair.y_p, pair.y) + lost + AMPLIFIED_WEIGHT * log_amplification(pair).clamp(max=AMPLIFIED_ENOUGH)
+        )
 
     def _perturb(self, x: Tensor, x_p: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """p(x) and p(x_p), by the same draws."""
@@ -158,5 +163,5 @@ class Away(Objective):
 
 
 def distance(y_p: Tensor, y: Tensor) -> Tensor:
-    """How far G is from y, ``[B]``: the logarithm of the mse, so that faces and perturbations count alike."""
-    return torch.log((y_p - y).square().mean((1, 2, 3)) + 1e-2)
+    """How far G is from y, ``[B]``: the mse, counted up to an amount that no perturbation's remainder needs."""
+    return DISTANCE_WEIGHT * (y_p - y).square().mean((1, 2, 3)).clamp(max=DISTANCE_ENOUGH)

@@ -12,6 +12,7 @@ import math
 import subprocess
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from arsbench.contracts import (
     Manipulator,
     Pair,
     TrainingJob,
+    draw,
     generator,
     load_weights,
     save_weights,
@@ -34,7 +36,7 @@ from protectors.training.curve import Curve
 from protectors.training.validation import Validation
 
 CHECKPOINT_EVERY = 50
-VALIDATE_EVERY = 200
+VALIDATE_EVERY = 300
 AVERAGE_DECAY = 0.995
 CLAMPED_SLOPE = 0.05
 
@@ -130,7 +132,7 @@ def _means(parts: list[Part]) -> dict[str, float]:
     return {name: sum(part.reached[name] * part.faces for part in parts) / n for name in names}
 
 
-def train(method: type[LearnedProtector], objective: Objective, job: TrainingJob, how: str = "") -> Path:
+def train(method: type[LearnedProtector], objective: Objective, job: TrainingJob, how: str) -> Path:
     """Runs or resumes the training; returns the file of the averaged weights, with its card beside it.
 
     Args:
@@ -142,16 +144,13 @@ def train(method: type[LearnedProtector], objective: Objective, job: TrainingJob
     stem = method.stem(objective.manipulator)
     with seeded(job.seed):
         network = method.build(objective.manipulator.track)
-        for unet_exit in (layer for name, layer in network.named_modules() if name.endswith("exit")):
-            # The last layers start small, far from the bound.
-            nn.init.normal_(unet_exit.weight, std=0.02)  # type: ignore[arg-type]
     if job.start is not None:
         network.load_state_dict(load_weights(*job.start)[0])
     network.to(job.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.Adam(network.parameters(), objective.learning_rate)
     validation, curve = Validation(objective.manipulator, job), Curve(job.folder)
-    first = 0
+    first, revisions = 0, [revision()]
     state = job.resume()
     if state is not None:
         network.load_state_dict(state["network"])
@@ -160,11 +159,13 @@ def train(method: type[LearnedProtector], objective: Objective, job: TrainingJob
         objective.restore(state["objective"])
         curve.points = state["curve"]
         first = state["step"]
+        revisions = list(dict.fromkeys([*state["revisions"], *revisions]))
     for step in range(first, job.steps):
         for group in optimizer.param_groups:
             group["lr"] = objective.learning_rate * _decay(step, job.steps)
         x, keys = job.faces(step * job.batch, job.batch)
-        reached = objective.step(network, optimizer, x.to(job.device), keys, step)
+        with seeded(draw(f"step {step}", "dropout", job.seed), job.device):
+            reached = objective.step(network, optimizer, x.to(job.device), keys, step)
         update_average(average, network, step, AVERAGE_DECAY)
         done = step + 1
         if done % VALIDATE_EVERY == 0:
@@ -176,19 +177,25 @@ def train(method: type[LearnedProtector], objective: Objective, job: TrainingJob
                 "optimizer": optimizer.state_dict(),
                 "objective": objective.state(),
                 "curve": curve.points,
+                "revisions": revisions,
             }
             job.keep(state, done, reached | (curve.newest() if done % VALIDATE_EVERY == 0 else {}))
         job.report(done, reached)
     if job.steps % VALIDATE_EVERY:
         curve.add(job.steps, job.steps * job.batch, validation.measure(average))
     curve.write()
-    return save_weights(job.folder, stem, average.state_dict(), card(method, objective, job, curve.newest(), how))
+    made_by = {"how": how, "revision": ", ".join(revisions)}
+    return save_weights(job.folder, stem, average.state_dict(), card(method, objective, job, made_by, curve.newest()))
 
 
 def card(
-    method: type[LearnedProtector], objective: Objective, job: TrainingJob, reached: dict[str, float], how: str
+    method: type[LearnedProtector],
+    objective: Objective,
+    job: TrainingJob,
+    made_by: dict[str, str],
+    reached: dict[str, float],
 ) -> dict[str, object]:
-    """What stands beside the weights."""
+    """What stands beside the weights; ``made_by`` says how, and at which revision."""
     against = objective.manipulator
     options = "" if job.start is None else f" --start {job.start[1]}.safetensors"
     options += f" --accumulate {job.accumulate}" if job.accumulate > 1 else ""
@@ -199,8 +206,8 @@ def card(
         "data": f"synthetic faces of the shipped generator, {job.steps * job.batch} in all",
         "recipe": f"{job.steps} steps of {job.batch} faces, Adam {objective.learning_rate}"
         + (f", started from {job.start[1]}" if job.start else "")
-        + (f"; {how}" if how else ""),
-        "revision": revision(),
+        + f"; {made_by['how']}",
+        "revision": made_by["revision"],
         "command": f"arsbench train {method.name} --manipulator {against.name} --steps {job.steps} "
         f"--batch {job.batch} --epsilon {job.epsilon} --seed {job.seed}{options}",
         "reached": {"faces": f"{len(job.validation[1])} of validation", **reached},
@@ -209,16 +216,16 @@ def card(
     }
 
 
-def revision() -> str | None:
-    """The checkout's commit; ``None`` where the package is installed without one."""
+def revision() -> str:
+    """The checkout's commit, marked where files differ from it; the version where this is no checkout."""
     here = Path(__file__).parent
     try:
-        # A wheel inside somebody else's checkout is not of that checkout's revision.
+        # A package that lies in somebody else's checkout is not of that checkout's revision.
         subprocess.run(["git", "ls-files", "--error-unmatch", __file__], cwd=here, check=True, capture_output=True)
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, check=True, capture_output=True, text=True)
+        describe = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+        return subprocess.run(describe, cwd=here, check=True, capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return None
-    return head.stdout.strip()
+        return version("arsbench")
 
 
 def _decay(step: int, steps: int) -> float:
