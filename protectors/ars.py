@@ -23,11 +23,25 @@ class ARS(LearnedProtector):
     training: ClassVar[str] = "protectors.training.ars:train"
     base: ClassVar[int] = 16
     bound: ClassVar[Bound] = "clip"
+    two_way: ClassVar[bool] = True
+    """False leaves f alone to protect, without g1, g_n and g2."""
+    perturbed: ClassVar[bool] = True
+    """Whether training knows the perturbation module p."""
+    adversarial: ClassVar[bool] = True
+    """Whether training knows the adversarial net q."""
 
     @classmethod
     def build(cls, track: str) -> ArsNetwork:
         """The two-way network, with random weights; of one size on both tracks."""
-        return ArsNetwork(cls.base, CHANNELS, cls.bound)
+        return ArsNetwork(cls.base, CHANNELS, cls.bound, cls.two_way)
+
+
+class ARSWhite(ARS):
+    """With the paper's own target, the white picture."""
+
+    name = "ars_white"
+    thread_safe: ClassVar[bool] = True
+    training: ClassVar[str] = "protectors.training.white:train"
 
 
 class ARSTuned(ARS):

@@ -52,12 +52,16 @@ class ArsNetwork(nn.Module):
         base: channels of the U-Nets at full size.
         channels: C of equations 4 and 5, 128 in the paper.
         bound: how the noise is kept within epsilon; the paper's is the clip.
+        two_way: False leaves f alone; both noises are then its.
     """
 
-    def __init__(self, base: int, channels: int, bound: Bound) -> None:
+    def __init__(self, base: int, channels: int, bound: Bound, two_way: bool = True) -> None:
         super().__init__()
         self.bound: Bound = bound
+        self.two_way = two_way
         self.f = UNet(3, 3, base)
+        if not two_way:
+            return
         self.g1 = UNet(3, channels, base)
         self.g_n = NoiseEncoder(channels, base)
         self.g2 = UNet(2 * channels + 3, 3, base)
@@ -69,6 +73,8 @@ class ArsNetwork(nn.Module):
     def forward(self, x: Tensor, epsilon: float) -> Noises:
         x = x.contiguous(memory_format=torch.channels_last)
         basic = self.limit(self.f(x), epsilon)
+        if not self.two_way:
+            return Noises(basic, basic)
         # psi is trained by (10) alone: eta_b enters g detached.
         fixed = basic.detach()
         z = self.g1(x)

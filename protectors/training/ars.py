@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from arsbench.contracts import Manipulator, Pair, TrainingJob, seeded
-from protectors.learned import LearnedProtector
+from protectors.ars import ARS
 from protectors.networks.ars import AdversarialNet
 from protectors.perturbation_module import perturbation_module
 from protectors.training import loop
@@ -30,19 +30,17 @@ GROUPS = 4
 CLEAN_GROUPS = 2
 """So many of them go without p, as (10) is printed. Through p alone the noise becomes smooth, and what a smooth noise
 moves G by is little once a perturbation that is not among p's scales it down."""
-ADVERSARIAL_FROM = 0.15
-"""q comes in after this share of the steps: before, there is nothing for it to undo."""
 DISTANCE_WEIGHT = 10.0
 DISTANCE_ENOUGH = 0.3
 AMPLIFIED_WEIGHT = 0.15
 AMPLIFIED_ENOUGH = 1.5
-LOST_WEIGHT = 0.3
 LOST_ENOUGH = 0.5
 
 
-def train(method: type[LearnedProtector], job: TrainingJob, manipulator: Manipulator) -> Path:
+def train(method: type[ARS], job: TrainingJob, manipulator: Manipulator) -> Path:
     """Runs or resumes the training of ``method``; returns the file of its weights."""
-    return loop.train(method, Away(manipulator, job), job, "away from y, the paper's p and q")
+    met = " and ".join(name for name, met in (("p", method.perturbed), ("q", method.adversarial)) if met)
+    return loop.train(method, Away(manipulator, job, method), job, f"away from y, the paper's {met or 'f and g alone'}")
 
 
 def noise_weight(epsilon: float) -> float:
@@ -54,17 +52,26 @@ def noise_weight(epsilon: float) -> float:
 
 
 class Away(Objective):
-    """Pushes G away from y: from the basic noise, through p, and through p and q."""
+    """Pushes G away from y: by the basic noise, through p, and through p and q.
+
+    Args:
+        manipulator: G.
+        job: faces, number of steps, epsilon.
+        method: says whether there is a second way, p and q.
+    """
 
     name = "ars"
     learning_rate = 4e-4
     adversarial_weight: ClassVar[float] = 0.5
     """lambda_1 of equation 10; with the paper's 10 what q restores drowns the other terms."""
+    adversarial_from: ClassVar[float] = 0.15
+    """q comes in after this share of the steps: before, there is nothing for it to undo."""
     adversarial_rate: ClassVar[float] = 2e-4
     adversarial_base: ClassVar[int] = 8
 
-    def __init__(self, manipulator: Manipulator, job: TrainingJob) -> None:
+    def __init__(self, manipulator: Manipulator, job: TrainingJob, method: type[ARS]) -> None:
         super().__init__(manipulator, job)
+        self.method = method
         with seeded(job.seed):
             adversary = AdversarialNet(self.adversarial_base)
         self.adversary = adversary.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -73,13 +80,13 @@ class Away(Objective):
 
     def part(self, network: nn.Module, x: Tensor, keys: list[str], at: int, draws: torch.Generator) -> Part:
         """The loss of theta and psi, with q fixed; what q's own step needs is kept for :meth:`follow`."""
-        learns_basic, adversarial = at < BASIC_SHARE * self.job.steps, at >= ADVERSARIAL_FROM * self.job.steps
+        steps, two_way = self.job.steps, self.method.two_way
+        learns_basic = two_way and at < BASIC_SHARE * steps
         f = network.f
         assert isinstance(f, nn.Module)
-        f.requires_grad_(learns_basic).train(learns_basic)
+        f.requires_grad_(learns_basic or not two_way).train(learns_basic or not two_way)
         basic, robust = self.noises(network, x)
-        x_robust = protected(x, robust)
-        px, px_p = self._perturb(x, x_robust, draws)
+        px, px_p = self._perturb(x, protected(x, robust), draws)
         with torch.no_grad():
             references = soft_clamp(self.manipulate(torch.cat([px, x]), keys * 2)).chunk(2)
         before, after = ([px, x], [px_p, protected(x, basic)]) if learns_basic else ([px], [px_p])
@@ -89,32 +96,36 @@ class Away(Objective):
             for y, y_p, clean, attacked in zip(references, outputs, before, after, strict=False)
         ]
         reached = dict(zip(("gain_robust", "gain_basic"), (gain.item() for gain in gains), strict=False))
-        loss = -sum(gains[1:], gains[0]) + noise_weight(self.job.epsilon) * robust.square().mean()
-        if learns_basic:
-            loss = loss + noise_weight(self.job.epsilon) * basic.square().mean()
-        if adversarial:
+        noises = [robust, basic] if learns_basic else [robust]
+        loss = noise_weight(self.job.epsilon) * torch.stack([noise.square().mean() for noise in noises]).sum()
+        loss = loss - torch.stack(gains).sum()
+        if self.method.adversarial and at >= self.adversarial_from * steps:
             restored, phi = self._undo(px_p, references[1], keys)
             loss, reached = loss + restored, reached | {"phi": phi}
         return Part(len(x), loss, reached | {"noise_mse": float(robust.detach().square().mean())})
 
     def gain(self, pair: Pair) -> Tensor:
-        """``[B]``: more for another output, for one that no levels tool brings back, and for one that G made.
+        """``[B]``: the distance from y; and a little for an output that no levels tool brings back, and that G made.
 
-        The logarithms ask for a little of each on every face before much of one; the distance alone ends in painted
-        shadows, which the manipulator only reproduces.
+        The distance alone ends in brightening, or in painted shadows that the manipulator only reproduces.
         """
         unrecovered = self.job.metrics["unrecovered"].measure(pair)
         assert unrecovered is not None
         lost = torch.log(unrecovered.float().clamp(max=LOST_ENOUGH) + 0.05)
-        return (
-            distance(pair.y_p, pair.y) + lost + AMPLIFIED_WEIGHT * log_amplification(pair).clamp(max=AMPLIFIED_ENOUGH)
-        )
+        amplified = log_amplification(pair).clamp(max=AMPLIFIED_ENOUGH)
+        return self.distance(pair.y_p, pair.y) + lost + AMPLIFIED_WEIGHT * amplified
+
+    def distance(self, y_p: Tensor, y: Tensor) -> Tensor:
+        """What (9) and the first terms of (2) and (10) become, ``[B]``: the mse from y, up to an amount."""
+        return DISTANCE_WEIGHT * (y_p - y).square().mean((1, 2, 3)).clamp(max=DISTANCE_ENOUGH)
 
     def _perturb(self, x: Tensor, x_p: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
-        """p(x) and p(x_p), by the same draws."""
+        """p(x) and p(x_p), by the same draws; x and x_p themselves where the method goes without p."""
+        if not self.method.perturbed:
+            return x, x_p
         size = math.ceil(len(x) / GROUPS)
         clean, attacked = [], []
-        for number, (part, part_p) in enumerate(zip(x.split(size), x_p.split(size), strict=True)):
+        for number, (part, part_p) in enumerate(zip(torch.split(x, size), torch.split(x_p, size), strict=True)):
             if number < CLEAN_GROUPS:
                 attacked.append(part_p)
                 clean.append(part)
@@ -131,7 +142,7 @@ class Away(Objective):
             undone = self.adversary(px_p).float()
         seen = undone.detach().requires_grad_(True)
         output = soft_clamp(self.manipulate(seen, keys))
-        away = -self.adversarial_weight * distance(output, y).mean()
+        away = -self.adversarial_weight * self.distance(output, y).mean()
         phi = (output - y).square().mean()
         (towards_psi,) = torch.autograd.grad(away, seen, retain_graph=True)
         (towards_phi,) = torch.autograd.grad(phi, seen)
@@ -160,8 +171,3 @@ class Away(Objective):
         """Takes back what :meth:`state` gave."""
         self.adversary.load_state_dict(state["adversary"])
         self.adversary_optimizer.load_state_dict(state["adversary_optimizer"])
-
-
-def distance(y_p: Tensor, y: Tensor) -> Tensor:
-    """How far G is from y, ``[B]``: the mse, counted up to an amount that no perturbation's remainder needs."""
-    return DISTANCE_WEIGHT * (y_p - y).square().mean((1, 2, 3)).clamp(max=DISTANCE_ENOUGH)

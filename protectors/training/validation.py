@@ -34,7 +34,7 @@ class Validation:
     def measure(self, network: nn.Module) -> list[dict[str, Any]]:
         """One row per perturbation: means over the faces of what is watched, the median of the amplification."""
         network.eval()
-        x_p = torch.cat([(x + network(x, self.job.epsilon)[-1]).clamp(-1, 1) for x in self.x.split(AT_ONCE)])
+        x_p = torch.cat([(x + network(x, self.job.epsilon)[-1]).clamp(-1, 1) for x in torch.split(self.x, AT_ONCE)])
         self.points = self.points or [Point(n, px, self._manipulate(px)) for n, px in self._perturbed(self.x)]
         rows = []
         for point, (name, px_p) in zip(self.points, self._perturbed(x_p), strict=True):
@@ -50,7 +50,7 @@ class Validation:
     def _manipulate(self, x: Tensor) -> Tensor:
         parts = (
             self.manipulator.manipulate(part, self.keys[first : first + AT_ONCE])
-            for first, part in zip(range(0, len(x), AT_ONCE), x.split(AT_ONCE), strict=True)
+            for first, part in zip(range(0, len(x), AT_ONCE), torch.split(x, AT_ONCE), strict=True)
         )
         return torch.cat(list(parts)).clamp(-1, 1)
 
