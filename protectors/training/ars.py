@@ -23,7 +23,7 @@ from protectors.training.loop import Objective, Part, log_amplification, protect
 NOISE_WEIGHT = 10.0
 """lambda of equation 2 and lambda_2 of equation 10, at the paper's default epsilon; see :func:`noise_weight`."""
 NOISE_WEIGHT_EPSILON = 0.1
-BASIC_SHARE = 0.3
+BASIC_SHARE = 0.2
 """f is trained for this share of the steps and then left as it is, which makes a step faster."""
 GROUPS = 4
 """p is drawn for each quarter of a batch."""
@@ -32,7 +32,7 @@ CLEAN_GROUPS = 2
 moves G by is little once a perturbation that is not among p's scales it down."""
 DISTANCE_WEIGHT = 10.0
 DISTANCE_ENOUGH = 0.3
-AMPLIFIED_WEIGHT = 0.15
+AMPLIFIED_WEIGHT = 1.0
 AMPLIFIED_ENOUGH = 1.5
 LOST_ENOUGH = 0.5
 

@@ -36,7 +36,7 @@ from protectors.training.curve import Curve
 from protectors.training.validation import Validation
 
 CHECKPOINT_EVERY = 50
-VALIDATE_EVERY = 300
+VALIDATE_EVERY = 200
 AVERAGE_DECAY = 0.995
 CLAMPED_SLOPE = 0.05
 
