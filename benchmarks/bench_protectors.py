@@ -14,7 +14,7 @@ from arsbench.contracts import Manipulator
 Faces = tuple[Tensor, list[str]]
 
 
-@pytest.mark.parametrize("name", ["fgsm", "pgd", "disrupt", "eot_pgd", "ars", "ars_untargeted"])
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "disrupt", "eot_pgd", "ars", "ars_tuned"])
 def test_faces_per_second(name: str, model: Manipulator, faces: Faces, benchmark: BenchmarkFixture) -> None:
     protector = arsbench.load_protector(name, model)
     benchmark.pedantic(protector.protect, args=faces, rounds=3, warmup_rounds=1)
@@ -22,7 +22,7 @@ def test_faces_per_second(name: str, model: Manipulator, faces: Faces, benchmark
     benchmark.extra_info["faces_per_second"] = len(faces[1]) / benchmark.stats.stats.min
 
 
-@pytest.mark.parametrize("name", ["ars", "ars_untargeted"])
+@pytest.mark.parametrize("name", ["ars", "ars_tuned"])
 def test_pgd_10_over_ars(name: str, model: Manipulator, faces: Faces, benchmark: BenchmarkFixture) -> None:
     pgd, ars = arsbench.load_protector("pgd", model), arsbench.load_protector(name, model)
     ratios: list[float] = []

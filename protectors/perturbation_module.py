@@ -20,8 +20,8 @@ def _between(low: float, high: float, generator: torch.Generator) -> float:
 
 
 def drop(x_p: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
-    """Equation 7: pixels of the original mixed in, a share of up to a half, all channels together."""
-    share = _between(0.1, 0.5, generator)
+    """Equation 7: pixels of the original mixed in, a share of up to four fifths, all channels together."""
+    share = _between(0.1, 0.8, generator)
     keep = (torch.rand(len(x), 1, *x.shape[-2:], generator=generator) >= share).to(x)
     return x_p * keep + x * (1 - keep)
 

@@ -13,7 +13,7 @@ from arsbench.scoring.controls import CONTROLS
 TO_BEAT = ("brighten", "shade")
 """The controls that an entry has to beat."""
 
-METHODS = ("fgsm", "pgd", "disrupt", "tafim", "eot_pgd", "ars", "ars_untargeted")
+METHODS = ("fgsm", "pgd", "disrupt", "tafim", "eot_pgd", "ars", "ars_tuned")
 """The known methods, in the order of the paper."""
 _PERTURBATIONS = ("none", "saturation", "contrast", "dropout", "gaussian_blur", "downscale", "jpeg")
 _PERTURBATION_LABELS = {"gaussian_blur": "Gaussian blur", "downscale": "Downscale", "jpeg": "JPEG", "none": "None"}

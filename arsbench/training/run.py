@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from arsbench import registry
-from arsbench.contracts import ArsbenchError
+from arsbench.contracts import ArsbenchError, Manipulator
 from arsbench.draws import generator
 from arsbench.faces import shipped
 from arsbench.faces.sources import FaceSource
@@ -27,7 +28,7 @@ from arsbench.scoring.metrics import all_metrics
 from arsbench.training.job import TrainingJob
 
 VALIDATION_FIRST = len(shipped.CONDITION_SEEDS)
-VALIDATION_FACES = 32
+VALIDATION_FACES = 128
 """Validation faces after those that conditions are chosen from."""
 
 
@@ -111,8 +112,7 @@ def train(
         revision=git_revision(),
     )
     with progress:
-        result = function(job, model) if kind == "protector" else function(job)
-    return result
+        return function(job, model)
 
 
 def repeated(source: FaceSource) -> Callable[[int, int], tuple[Tensor, list[str]]]:
@@ -132,17 +132,26 @@ def repeated(source: FaceSource) -> Callable[[int, int], tuple[Tensor, list[str]
     return faces_from
 
 
-def trainer_of(cls: type) -> Callable[..., Path] | None:
-    """The function that trains a class: the one that its ``training`` names, or its own ``train``; ``None`` without."""
-    named = getattr(cls, "training", None)
+Train = Callable[[TrainingJob, Manipulator | None], Path]
+"""Trains a method; a protector against the manipulator."""
+
+
+def trainer_of(kind: str, cls: Any) -> Train | None:
+    """What trains a class: the function that its ``training`` names, or its own ``train``; ``None`` without either.
+
+    The function of a protector takes the class, the job and the manipulator, that of a manipulator the job alone.
+    """
+    named: str | None = getattr(cls, "training", None)
     if named is None:
-        return getattr(cls, "train", None)
-    module, _, function = named.partition(":")
-    found: Callable[..., Path] = getattr(importlib.import_module(module), function)
-    return found
+        own = getattr(cls, "train", None)
+    else:
+        module, _, name = named.partition(":")
+        own = getattr(importlib.import_module(module), name)
+        own = functools.partial(own, cls) if kind == "protector" else own
+    return own if kind == "protector" or own is None else lambda job, _: own(job)
 
 
-def trainable(name: str) -> tuple[str, Any, Callable[..., Path]]:
+def trainable(name: str) -> tuple[str, Any, Train]:
     """The kind and class of a method that can be trained, and the function that does it.
 
     Raises:
@@ -159,7 +168,7 @@ def trainable(name: str) -> tuple[str, Any, Callable[..., Path]]:
         known = [*protectors, *families]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
         raise ArsbenchError(f"there is no method '{name}' to train; did you mean {' or '.join(near)}?")
-    function = trainer_of(method.cls)
+    function = trainer_of(kind, method.cls)
     if function is None:
         raise ArsbenchError(f"{kind} '{method.name}' has nothing to train")
     return kind, method.cls, function

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from arsbench.protectors.networks.bounds import clip
 from arsbench.protectors.networks.unet import UNet, conv_block
 
 Bound = Literal["clip", "tanh"]
@@ -51,23 +52,29 @@ class ArsNetwork(nn.Module):
         base: channels of the U-Nets at full size.
         channels: C of equations 4 and 5, 128 in the paper.
         bound: how the noise is kept within epsilon; the paper's is the clip.
+        two_way: False leaves f alone; both noises are then its.
     """
 
-    def __init__(self, base: int, channels: int, bound: Bound) -> None:
+    def __init__(self, base: int, channels: int, bound: Bound, two_way: bool = True) -> None:
         super().__init__()
         self.bound: Bound = bound
+        self.two_way = two_way
         self.f = UNet(3, 3, base)
+        if not two_way:
+            return
         self.g1 = UNet(3, channels, base)
         self.g_n = NoiseEncoder(channels, base)
         self.g2 = UNet(2 * channels + 3, 3, base)
 
     def limit(self, raw: Tensor, epsilon: float) -> Tensor:
         """Raw outputs, in units of epsilon, to noise within [-epsilon, epsilon]."""
-        return epsilon * (raw.clamp(-1, 1) if self.bound == "clip" else raw.tanh())
+        return epsilon * (clip(raw) if self.bound == "clip" else raw.tanh())
 
     def forward(self, x: Tensor, epsilon: float) -> Noises:
         x = x.contiguous(memory_format=torch.channels_last)
         basic = self.limit(self.f(x), epsilon)
+        if not self.two_way:
+            return Noises(basic, basic)
         # psi is trained by (10) alone: eta_b enters g detached.
         fixed = basic.detach()
         z = self.g1(x)

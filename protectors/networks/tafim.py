@@ -5,13 +5,16 @@ Parameter names are those of the official checkpoint.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arsbench.protectors.networks.bounds import clip
+
 WIDTH = 64
-HALVINGS = 6
-WIDEST = 8 * WIDTH
+"""Channels after the first halving of the official networks; eight times as many after the fourth."""
 
 
 def _down(n_in: int, n_out: int) -> nn.Conv2d:
@@ -46,9 +49,9 @@ class Level(nn.Module):
 
 
 class Outermost(nn.Module):
-    def __init__(self, n_in: int, n_out: int, inside: Level, head: nn.Module) -> None:
+    def __init__(self, n_in: int, n_out: int, inside: Level, head: nn.Module, width: int) -> None:
         super().__init__()
-        self.model = nn.Sequential(_down(n_in, WIDTH), inside, nn.ReLU(), _up(2 * WIDTH, n_out), head)
+        self.model = nn.Sequential(_down(n_in, width), inside, nn.ReLU(), _up(2 * width, n_out), head)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.model(x)
@@ -62,16 +65,52 @@ class TafimUNet(nn.Module):
         n_in: 6 of the protection network: the picture and the global noise.
         n_out: 3 of the protection network: the noise.
         head: what the output goes through, tanh or, of the attention, ReLU.
+        width: channels after the first halving.
     """
 
-    def __init__(self, n_in: int = 6, n_out: int = 3, head: type[nn.Module] = nn.Tanh) -> None:
+    def __init__(self, n_in: int = 6, n_out: int = 3, head: type[nn.Module] = nn.Tanh, width: int = WIDTH) -> None:
         super().__init__()
-        level = Level(WIDEST, WIDEST, None)
-        level = Level(WIDEST, WIDEST, level, dropout=True)
-        for outer in (WIDEST // 2, WIDEST // 4, WIDEST // 8):
+        widest = 8 * width
+        level = Level(widest, widest, None)
+        level = Level(widest, widest, level, dropout=True)
+        for outer in (4 * width, 2 * width, width):
             level = Level(outer, 2 * outer, level)
-        self.model = Outermost(n_in, n_out, level, head())
+        self.model = Outermost(n_in, n_out, level, head(), width)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.model(x)
         return out
+
+
+class TafimNoises(NamedTuple):
+    """What one forward pass gives, each within [-epsilon, epsilon].
+
+    Attributes:
+        pattern: the global noise, one for all pictures, ``[B, 3, H, W]``.
+        noise: the picture's own, ``[B, 3, H, W]``; the protection.
+    """
+
+    pattern: Tensor
+    noise: Tensor
+
+
+class TafimNetwork(nn.Module):
+    """x ``[B, 3, H, W]`` in [-1, 1] -> the global noise and the picture's own, both learned.
+
+    Args:
+        size: H and W, a multiple of 64.
+        width: channels after the first halving, 64 in the official network.
+    """
+
+    def __init__(self, size: int, width: int = WIDTH) -> None:
+        super().__init__()
+        self.pattern = nn.Parameter(torch.rand(3, size, size))
+        self.unet = TafimUNet(width=width)
+        for layer in self.unet.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.normal_(layer.weight, std=0.02)
+
+    def forward(self, x: Tensor, epsilon: float) -> TafimNoises:
+        pattern = self.pattern.expand(len(x), -1, -1, -1)
+        noise = self.unet(torch.cat([x, pattern.to(x.dtype)], dim=1))
+        return TafimNoises(*(epsilon * clip(raw / epsilon) for raw in (pattern, noise)))

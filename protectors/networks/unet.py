@@ -33,6 +33,8 @@ class UNet(nn.Module):
         self.narrow = nn.ModuleList(nn.Conv2d(widths[i + 1], widths[i], 1) for i in range(3))
         self.up = nn.ModuleList(conv_block(2 * widths[i], widths[i]) for i in range(3))
         self.exit = nn.Conv2d(base, n_out, 3, 1, 1)
+        # The output starts small, far from any bound.
+        nn.init.normal_(self.exit.weight, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
         skips = [self.entry(x)]

@@ -19,11 +19,11 @@ def _few_validation_faces(monkeypatch):
 
 
 def test_the_weights_of_a_trained_protector_can_be_run(tmp_path, monkeypatch):
-    path = training.train("ars_untargeted", "psp-recon", "open", steps=1, batch=2, out=tmp_path)
-    assert path == tmp_path / "ars_untargeted--psp-recon--open.safetensors"
+    path = training.train("ars_tuned", "psp-recon", "open", steps=1, batch=2, out=tmp_path)
+    assert path == tmp_path / "ars_tuned--psp-recon--open.safetensors"
     monkeypatch.setenv("ARSBENCH_WEIGHTS", str(tmp_path))
     x, keys = arsbench.load_faces(n=1)
-    assert arsbench.load_protector("ars_untargeted", "psp-recon").protect(x, keys).shape == x.shape
+    assert arsbench.load_protector("ars_tuned", "psp-recon").protect(x, keys).shape == x.shape
 
 
 def test_a_family_of_manipulators_is_trained_by_its_name(tmp_path):

@@ -1,0 +1,175 @@
+"""Trains ``ars`` by equations 2 to 10 of the paper: theta of f by (2), psi of g by (10), phi of q by (8).
+
+The target is *away from y*: the distances that (2), (9) and (10) minimise to white are distances from y here, and
+maximised. What is met in training is the paper's p and q, none of the board's perturbations.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from arsbench.contracts import Manipulator, Pair
+from arsbench.draws import seeded
+from arsbench.protectors.ars import ARS
+from arsbench.protectors.networks.ars import AdversarialNet
+from arsbench.protectors.perturbation_module import perturbation_module
+from arsbench.protectors.training import loop
+from arsbench.protectors.training.loop import Objective, Part, log_amplification, protected, soft_clamp
+from arsbench.training.job import TrainingJob
+
+NOISE_WEIGHT = 10.0
+"""lambda of equation 2 and lambda_2 of equation 10, at the paper's default epsilon; see :func:`noise_weight`."""
+NOISE_WEIGHT_EPSILON = 0.1
+BASIC_SHARE = 0.2
+"""f is trained for this share of the steps and then left as it is, which makes a step faster."""
+GROUPS = 4
+"""p is drawn for each quarter of a batch."""
+CLEAN_GROUPS = 2
+"""So many of them go without p, as (10) is printed. Through p alone the noise becomes smooth, and what a smooth noise
+moves G by is little once a perturbation that is not among p's scales it down."""
+DISTANCE_WEIGHT = 10.0
+DISTANCE_ENOUGH = 0.3
+AMPLIFIED_WEIGHT = 1.0
+AMPLIFIED_ENOUGH = 1.5
+LOST_ENOUGH = 0.5
+
+
+def train(method: type[ARS], job: TrainingJob, manipulator: Manipulator) -> Path:
+    """Runs or resumes the training of ``method``; returns the file of its weights."""
+    met = " and ".join(name for name, met in (("p", method.perturbed), ("q", method.adversarial)) if met)
+    return loop.train(method, Away(manipulator, job, method), job, f"away from y, the paper's {met or 'f and g alone'}")
+
+
+def noise_weight(epsilon: float) -> float:
+    """lambda, so that the largest allowed noise costs what it costs at the paper's epsilon.
+
+    At 0.1 it costs 10 * 0.01 = 0.1; an unchanged lambda would make it 0.9 at 0.3.
+    """
+    return NOISE_WEIGHT * (NOISE_WEIGHT_EPSILON / epsilon) ** 2
+
+
+class Away(Objective):
+    """Pushes G away from y: by the basic noise, through p, and through p and q.
+
+    Args:
+        manipulator: G.
+        job: faces, number of steps, epsilon.
+        method: says whether there is a second way, p and q.
+    """
+
+    name = "ars"
+    learning_rate = 4e-4
+    adversarial_weight: ClassVar[float] = 0.5
+    """lambda_1 of equation 10; with the paper's 10 what q restores drowns the other terms."""
+    adversarial_from: ClassVar[float] = 0.15
+    """q comes in after this share of the steps: before, there is nothing for it to undo."""
+    adversarial_rate: ClassVar[float] = 2e-4
+    adversarial_base: ClassVar[int] = 8
+
+    def __init__(self, manipulator: Manipulator, job: TrainingJob, method: type[ARS]) -> None:
+        super().__init__(manipulator, job)
+        self.method = method
+        with seeded(job.seed):
+            adversary = AdversarialNet(self.adversarial_base)
+        self.adversary = adversary.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), self.adversarial_rate)
+        self._phi: list[tuple[int, tuple[Tensor, ...]]] = []
+
+    def part(self, network: nn.Module, x: Tensor, keys: list[str], at: int, draws: torch.Generator) -> Part:
+        """The loss of theta and psi, with q fixed; what q's own step needs is kept for :meth:`follow`."""
+        steps, two_way = self.job.steps, self.method.two_way
+        learns_basic = two_way and at < BASIC_SHARE * steps
+        f = network.f
+        assert isinstance(f, nn.Module)
+        f.requires_grad_(learns_basic or not two_way).train(learns_basic or not two_way)
+        basic, robust = self.noises(network, x)
+        px, px_p = self._perturb(x, protected(x, robust), draws)
+        with torch.no_grad():
+            references = soft_clamp(self.manipulate(torch.cat([px, x]), keys * 2)).chunk(2)
+        before, after = ([px, x], [px_p, protected(x, basic)]) if learns_basic else ([px], [px_p])
+        outputs = soft_clamp(self.manipulate(torch.cat(after), keys * len(after))).chunk(len(after))
+        gains = [
+            self.gain(Pair(y, y_p, px=clean, px_p=attacked)).mean()
+            for y, y_p, clean, attacked in zip(references, outputs, before, after, strict=False)
+        ]
+        reached = dict(zip(("gain_robust", "gain_basic"), (gain.item() for gain in gains), strict=False))
+        noises = [robust, basic] if learns_basic else [robust]
+        loss = noise_weight(self.job.epsilon) * torch.stack([noise.square().mean() for noise in noises]).sum()
+        loss = loss - torch.stack(gains).sum()
+        if self.method.adversarial and at >= self.adversarial_from * steps:
+            restored, phi = self._undo(px_p, references[1], keys)
+            loss, reached = loss + restored, reached | {"phi": phi}
+        return Part(len(x), loss, reached | {"noise_mse": float(robust.detach().square().mean())})
+
+    def gain(self, pair: Pair) -> Tensor:
+        """``[B]``: the distance from y; and a little for an output that no levels tool brings back, and that G made.
+
+        The distance alone ends in brightening, or in painted shadows that the manipulator only reproduces.
+        """
+        unrecovered = self.job.metrics["unrecovered"].measure(pair)
+        assert unrecovered is not None
+        lost = torch.log(unrecovered.float().clamp(max=LOST_ENOUGH) + 0.05)
+        amplified = log_amplification(pair).clamp(max=AMPLIFIED_ENOUGH)
+        return self.distance(pair.y_p, pair.y) + lost + AMPLIFIED_WEIGHT * amplified
+
+    def distance(self, y_p: Tensor, y: Tensor) -> Tensor:
+        """What (9) and the first terms of (2) and (10) become, ``[B]``: the mse from y, up to an amount."""
+        return DISTANCE_WEIGHT * (y_p - y).square().mean((1, 2, 3)).clamp(max=DISTANCE_ENOUGH)
+
+    def _perturb(self, x: Tensor, x_p: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        """p(x) and p(x_p), by the same draws; x and x_p themselves where the method goes without p."""
+        if not self.method.perturbed:
+            return x, x_p
+        size = math.ceil(len(x) / GROUPS)
+        clean, attacked = [], []
+        for number, (part, part_p) in enumerate(zip(torch.split(x, size), torch.split(x_p, size), strict=True)):
+            if number < CLEAN_GROUPS:
+                attacked.append(part_p)
+                clean.append(part)
+                continue
+            before = draws.get_state()
+            attacked.append(perturbation_module(part_p, part, draws))
+            draws.set_state(before)
+            clean.append(perturbation_module(part, part, draws))
+        return torch.cat(clean), torch.cat(attacked)
+
+    def _undo(self, px_p: Tensor, y: Tensor, keys: list[str]) -> tuple[Tensor, float]:
+        """The second term of (10), and the value of (8): both by one pass of G through what q makes of p(x_p)."""
+        with self.job.autocast():
+            undone = self.adversary(px_p).float()
+        seen = undone.detach().requires_grad_(True)
+        output = soft_clamp(self.manipulate(seen, keys))
+        away = -self.adversarial_weight * self.distance(output, y).mean()
+        phi = (output - y).square().mean()
+        (towards_psi,) = torch.autograd.grad(away, seen, retain_graph=True)
+        (towards_phi,) = torch.autograd.grad(phi, seen)
+        parameters = list(self.adversary.parameters())
+        gradients = torch.autograd.grad(undone, parameters, towards_phi, retain_graph=True)
+        self._phi.append((len(y), gradients))
+        # A value whose gradient at undone is that of the term, so that G is not passed again on the way back.
+        term = (undone * towards_psi).sum()
+        return term - term.detach() + away.detach(), phi.item()
+
+    def follow(self, at: int) -> None:
+        """One step of q by (8), once it takes part, on the same pictures."""
+        if not self._phi:
+            return
+        total = sum(faces for faces, _ in self._phi)
+        for i, parameter in enumerate(self.adversary.parameters()):
+            parameter.grad = torch.stack([gradients[i] * (faces / total) for faces, gradients in self._phi]).sum(0)
+        self.adversary_optimizer.step()
+        self._phi.clear()
+
+    def state(self) -> dict[str, Any]:
+        """The adversarial net and its optimiser."""
+        return {"adversary": self.adversary.state_dict(), "adversary_optimizer": self.adversary_optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back what :meth:`state` gave."""
+        self.adversary.load_state_dict(state["adversary"])
+        self.adversary_optimizer.load_state_dict(state["adversary_optimizer"])
