@@ -22,6 +22,7 @@ from arsbench.running.checks import check_epsilon, check_number
 from arsbench.running.evaluate import perturbed
 from arsbench.running.loading import choose_device, make_manipulator, make_perturbation, make_protector
 from arsbench.running.progress import make_progress
+from arsbench.running.results import read_runs
 from arsbench.running.settings import DEFAULTS, Settings
 from arsbench.scoring.scorer import Scorer
 
@@ -33,7 +34,7 @@ def run(
     level: str | int | Sequence[int] = DEFAULTS.level,
     images: int | None = DEFAULTS.images,
     track: str = DEFAULTS.track,
-    epsilon: float = DEFAULTS.epsilon,
+    epsilon: float | str | Sequence[float] = DEFAULTS.epsilon,
     seed: int = DEFAULTS.seed,
     device: str = DEFAULTS.device,
     out: str | Path | None = DEFAULTS.out,
@@ -45,6 +46,7 @@ def run(
     identity: bool = DEFAULTS.identity,
     weights: str = DEFAULTS.weights,
     precision: str = DEFAULTS.precision,
+    trained_on: Names | None = DEFAULTS.trained_on,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Runs protectors and the controls against manipulators under perturbations.
@@ -56,7 +58,7 @@ def run(
         level: ``all``, ``"0,3,5"``, ``"1-5"``, or numbers; level 0 is always evaluated.
         images: how many; of a folder at most so many. ``None``: 100 shipped faces, or all pictures of the folder.
         track: ``open`` or ``paper``.
-        epsilon: L_inf budget in [-1, 1] units.
+        epsilon: L_inf budget in [-1, 1] units, or several, as numbers or ``"0.1,0.3,0.5"``.
         seed: of the protectors' draws.
         device: ``auto``, ``cpu`` or ``cuda``.
         out: a folder, in which a run that was begun there goes on; ``None`` keeps nothing on disk.
@@ -70,11 +72,13 @@ def run(
             say so, and no table takes them.
         precision: of the manipulators' passes: ``float32``, or ``bfloat16`` for speed on a GPU. What protectors compute
             stays in float32.
+        trained_on: the manipulators that the protectors are made against, to see whether they protect against others;
+            names as of ``manipulator``. ``None``: each is made against the one that it is evaluated on.
         progress: show a progress bar on stderr.
 
     Returns:
-        One row per image and cell, the columns of :mod:`arsbench.rows`, by protector, manipulator, perturbation,
-        level, image. Cells that failed are left out, with a warning; ``attrs`` has ``void`` and ``failures``.
+        One row per image and cell, the columns of :mod:`arsbench.rows`, by protector, epsilon, what it was made
+        against, manipulator, perturbation, level, image. Cells that failed are left out, with a warning; ``attrs`` has ``void`` and ``failures``.
 
     Raises:
         ArsbenchError: an unknown name, an unusable value, an output folder that cannot be written.
@@ -97,12 +101,36 @@ def run(
         identity=identity,
         weights=weights,
         precision=precision,
+        trained_on=trained_on,
     )
     outcome = run_with_reports(settings, make_progress(progress))
     for sentence in [*outcome.notes, *outcome.sentences]:
         warnings.warn(sentence, stacklevel=2)
     outcome.rows.attrs = {"void": outcome.void, "failures": [failure.sentence for failure in outcome.failures]}
     return outcome.rows
+
+
+def load_results(*runs: str | Path) -> pd.DataFrame:
+    """The rows of runs together, as :func:`run` returns them.
+
+    Args:
+        runs: the runs' folders.
+
+    Returns:
+        One row per image and cell, the columns of :mod:`arsbench.rows`. What several runs have, the controls, stands
+        once. Cells that failed are left out, with a warning; ``attrs["void"]`` says why a run is void, or ``None``.
+
+    Raises:
+        ArsbenchError: no run is given, one cannot be read, or they cannot be compared: different protocols or tracks,
+            different pictures of one name, or one cell made in different ways.
+    """
+    if not runs:
+        raise ArsbenchError("no run is given; give the folders of one or more runs")
+    rows, void, notes = read_runs([Path(run) for run in runs])
+    for sentence in notes:
+        warnings.warn(sentence, stacklevel=2)
+    rows.attrs = {"void": void}
+    return rows
 
 
 def load_faces(track: str = "open", split: str = "test", n: int = 100) -> tuple[Tensor, list[str]]:

@@ -32,7 +32,7 @@ from arsbench.registry import describe
 from arsbench.rows import COLUMNS
 from arsbench.running import side_by_side
 from arsbench.running.manifest import Failure
-from arsbench.running.plan import Image, Plan, Severity
+from arsbench.running.plan import Image, Plan, Protection, Severity
 from arsbench.running.references import ReferenceCache
 from arsbench.running.store import Columns
 from arsbench.scoring.columns import IMPERCEPTIBILITY
@@ -44,8 +44,8 @@ AT_ONCE = 1
 """Images that a protector or perturbation sees at once. A class that says ``batch_invariant = True`` gets the whole
 batch: it promises that what it makes of an image is bitwise the same in any batch."""
 
-Todo = Mapping[str, Collection[Severity]]
-"""Protector -> the severities that still lack their rows."""
+Todo = Mapping[Protection, Collection[Severity]]
+"""Protection -> the severities that still lack their rows."""
 
 _NAN_FOR_CEILING = ("amplification", "amplification_clean_reference")
 _MAY_LACK = ("lpips", "lpips_clean_reference", "protected_lpips", *(metric.name for metric in IDENTITY))
@@ -59,7 +59,7 @@ class Bench:
         plan: the run.
         manipulator_name: as in the plan.
         manipulator: the model G.
-        protectors: by name, made against this manipulator.
+        protectors: those that are evaluated on this manipulator, each made against the one that its protection says.
         perturbations: by name.
         scorer: the metrics.
         cache: of references.
@@ -69,7 +69,7 @@ class Bench:
     plan: Plan
     manipulator_name: str
     manipulator: Manipulator
-    protectors: Mapping[str, Protector]
+    protectors: Mapping[Protection, Protector]
     perturbations: Mapping[str, Perturbation]
     scorer: Scorer
     cache: ReferenceCache
@@ -139,9 +139,10 @@ def evaluate(bench: Bench, batch: Batch, todo: Todo, advance: Callable[[int], No
         conditions = bench.manipulator.conditions(batch.keys)
         source = Source(x, y_clean, bench.scorer.reference(y_clean), conditions, identify(bench, batch, x))
         protected = {}
-        for protector in todo:
-            with _attempt(result, f"protector '{protector}'", (protector, name, None, None)):
-                protected[protector] = protect(bench, protector, x, batch.keys)
+        for protection in todo:
+            who = f"protector '{protection.protector}'"
+            with _attempt(result, who, (protection.protector, name, None, None, protection.epsilon, protection.trained_on)):
+                protected[protection] = protect(bench, protection, x, batch.keys)
         for severity in bench.plan.severities:
             wanted = {key: value for key, value in protected.items() if severity in todo[key]}
             if wanted:
@@ -155,7 +156,7 @@ def _at_severity(
     batch: Batch,
     severity: Severity,
     source: Source,
-    protected: Mapping[str, Protected],
+    protected: Mapping[Protection, Protected],
     result: Result,
     advance: Callable[[int], None],
 ) -> None:
@@ -164,9 +165,11 @@ def _at_severity(
     px = perturb(bench, severity, x, keys)
     y = source.y_clean if severity.level == 0 else reference(bench, batch, severity, px)
     scored = source.clean if severity.level == 0 else bench.scorer.reference(y)
-    for protector, made in protected.items():
-        with _attempt(result, _who(bench, severity), (protector, bench.manipulator_name, *severity.label)):
-            if bench.protectors[protector].ceiling:
+    for protection, made in protected.items():
+        protector, epsilon, trained_on = protection
+        label = (protector, bench.manipulator_name, *severity.label, epsilon, trained_on)
+        with _attempt(result, _who(bench, severity), label):
+            if bench.protectors[protection].ceiling:
                 px_p, y_p = px, torch.ones_like(y)
             else:
                 px_p = perturb(bench, severity, made.faces, keys)
@@ -174,19 +177,19 @@ def _at_severity(
             seen = None if bench.recogniser is None else describe_faces(bench.recogniser, y_p)
             pair = Pair(y, y_p, x, made.faces, source.y_clean, px, px_p, seen, source.aim)
             scores = bench.scorer.score(pair, scored, source.clean)
-            _add_rows(result.columns, bench, batch, protector, severity, source.conditions, scores, made)
+            _add_rows(result.columns, bench, batch, protection, severity, source.conditions, scores, made)
         advance(len(batch.images))
 
 
 # --- the stages -----------------------------------------------------------------------------------------------------
 
 
-def protect(bench: Bench, name: str, x: Tensor, keys: Sequence[str]) -> Protected:
+def protect(bench: Bench, protection: Protection, x: Tensor, keys: Sequence[str]) -> Protected:
     """x ``[B, 3, H, W]`` -> x_p, delivered and audited, with the seconds per image that the protector took.
 
     Side by side, where each image has a core of its own, they are that core's seconds; else those on the wall.
     """
-    protector = bench.protectors[name]
+    protector = bench.protectors[protection]
     if protector.ceiling:
         return Protected(
             x, dict.fromkeys((*(column.name for column in IMPERCEPTIBILITY), "seconds"), [math.nan] * len(keys))
@@ -194,13 +197,13 @@ def protect(bench: Bench, name: str, x: Tensor, keys: Sequence[str]) -> Protecte
     at_once = _at_once(protector, keys)
     parts = [(x[start : start + at_once], keys[start : start + at_once]) for start in range(0, len(keys), at_once)]
     if _side_by_side(bench, protector, x):
-        made = side_by_side.each(lambda part: _protect_part(bench, name, *part, clock=time.thread_time), parts)
+        made = side_by_side.each(lambda part: _protect_part(bench, protection, *part, clock=time.thread_time), parts)
     else:
         made = []
         for part, part_keys in parts:
             # One that draws from the global generator, though it should not, still gets draws that are the image's.
-            with seeded(draw(part_keys[0], f"protect {name}", protector.seed), x.device):
-                made.append(_protect_part(bench, name, part, part_keys, clock=time.perf_counter))
+            with seeded(draw(part_keys[0], f"protect {protection.protector}", protector.seed), x.device):
+                made.append(_protect_part(bench, protection, part, part_keys, clock=time.perf_counter))
     faces, seconds = zip(*made, strict=True)
     x_p = torch.cat(faces)
     measured = {column: values.tolist() for column, values in bench.scorer.imperceptibility(x, x_p).items()}
@@ -208,22 +211,23 @@ def protect(bench: Bench, name: str, x: Tensor, keys: Sequence[str]) -> Protecte
 
 
 def _protect_part(
-    bench: Bench, name: str, x: Tensor, keys: Sequence[str], clock: Callable[[], float]
+    bench: Bench, protection: Protection, x: Tensor, keys: Sequence[str], clock: Callable[[], float]
 ) -> tuple[Tensor, list[float]]:
     """x ``[B, 3, H, W]`` -> x_p, delivered and audited, and the seconds per image by the clock."""
     with torch.enable_grad():
         _synchronize(x.device)
         began = clock()
-        x_p = bench.protectors[name].protect(x.clone(), keys)
+        x_p = bench.protectors[protection].protect(x.clone(), keys)
         _synchronize(x.device)
         seconds = [(clock() - began) / len(x)] * len(x)
-    return audit(x, x_p, bench.plan.epsilon, name, keys), seconds
+    budget = bench.plan.epsilons[0] if protection.epsilon is None else protection.epsilon
+    return audit(x, x_p, budget, protection.protector, keys), seconds
 
 
 def _side_by_side(bench: Bench, protector: Protector, x: Tensor) -> bool:
     """Whether the pictures may be protected in several threads, and are small enough to gain by it."""
     # A subclass has not promised what its base has.
-    safe = all(vars(type(method)).get("thread_safe", False) for method in (protector, bench.manipulator))
+    safe = all(vars(type(method)).get("thread_safe", False) for method in (protector, protector.manipulator))
     return safe and x.device.type == "cpu" and x.shape[-2] * x.shape[-1] <= side_by_side.LARGEST
 
 
@@ -288,25 +292,26 @@ def _add_rows(
     columns: Columns,
     bench: Bench,
     batch: Batch,
-    protector: str,
+    protection: Protection,
     severity: Severity,
     conditions: Sequence[str],
     scores: Mapping[str, Tensor],
     protected: Protected,
 ) -> None:
     n = len(batch.images)
-    ceiling = bench.protectors[protector].ceiling
+    ceiling = bench.protectors[protection].ceiling
     labels: tuple[list[Any], ...] = (
-        [protector] * n,
+        [protection.protector] * n,
         [bench.manipulator_name] * n,
         [severity.perturbation] * n,
         [severity.level] * n,
         batch.keys,
-        [math.nan if ceiling else bench.plan.epsilon] * n,
+        [math.nan if protection.epsilon is None or ceiling else protection.epsilon] * n,
         list(conditions),
     )
     values: dict[str, list[Any]] = {c.name: list(v) for c, v in zip(LABELS, labels, strict=True)}
     values["weights"] = ["random" if bench.manipulator.random_weights else ""] * n
+    values["trained_on"] = [protection.trained_on] * n
     values.update({name: score.tolist() for name, score in scores.items()})
     values.update({name: list(column) for name, column in protected.columns.items()})
     if ceiling:
@@ -322,8 +327,8 @@ def _add_rows(
 
 
 @contextlib.contextmanager
-def _attempt(result: Result, who: str, label: tuple[str | None, str | None, str | None, int | None]) -> Iterator[None]:
-    """Turns whatever a method raises into a failure of the cells of ``label``: the others go on."""
+def _attempt(result: Result, who: str, label: tuple[Any, ...]) -> Iterator[None]:
+    """Turns whatever a method raises into a failure of the cells of ``label``, as :class:`Failure` takes it."""
     try:
         yield
     except torch.OutOfMemoryError:

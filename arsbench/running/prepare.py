@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 from collections.abc import Mapping
@@ -19,10 +20,18 @@ from arsbench.faces.sources import FaceSource
 from arsbench.faces.tracks import faces_of
 from arsbench.protocol import TRACKS, check_track, groups, protocol
 from arsbench.registry import Method, Names
-from arsbench.running.checks import check_epsilon, check_number
+from arsbench.running.checks import check_number, parse_epsilons
 from arsbench.running.evaluate import Bench
 from arsbench.running.loading import choose_device, make_manipulator, make_perturbation, make_protector
-from arsbench.running.plan import Image, Plan, make_plan, manipulator_identity, protector_identity, severities_of
+from arsbench.running.plan import (
+    Image,
+    Plan,
+    Protection,
+    make_plan,
+    manipulator_identity,
+    protector_identity,
+    severities_of,
+)
 from arsbench.running.provenance import PACKAGES, git_revision, version_of
 from arsbench.running.references import ReferenceCache
 from arsbench.running.settings import IMAGES, PRECISIONS, WEIGHTS, Settings
@@ -35,13 +44,23 @@ RUNS = Path("runs")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run whose every name, file and number has been found usable; nothing has been computed yet."""
+    """A run whose every name, file and number has been found usable; nothing has been computed yet.
+
+    Attributes:
+        plan: its cells and images.
+        source: the faces.
+        device: where it computes.
+        manipulators: those that are evaluated and those that are protected against, by name.
+        protectors: by name, by the manipulator that each was made against, and by epsilon.
+        perturbations: by name.
+        origins: kind -> name -> where the method came from.
+    """
 
     plan: Plan
     source: FaceSource
     device: torch.device
     manipulators: Mapping[str, Manipulator]
-    protectors: Mapping[str, Mapping[str, Protector]]
+    protectors: Mapping[tuple[str, str, float | None], Protector]
     perturbations: Mapping[str, Method]
     origins: Mapping[str, Mapping[str, str]]
 
@@ -51,7 +70,10 @@ class Prepared:
             plan=self.plan,
             manipulator_name=name,
             manipulator=self.manipulators[name],
-            protectors={protector: by_model[name] for protector, by_model in self.protectors.items()},
+            protectors={
+                protection: self.protectors[protection.protector, protection.trained_on or name, protection.epsilon]
+                for protection in self.plan.protections(name)
+            },
             perturbations={key: make_perturbation(method) for key, method in self.perturbations.items()},
             scorer=Scorer(self.manipulators[name].device),
             cache=cache,
@@ -75,7 +97,8 @@ class Prepared:
             "origins": {kind: dict(names) for kind, names in self.origins.items()},
             "versions": {"python": platform.python_version(), **{name: version_of(name) for name in PACKAGES}},
             "git_revision": git_revision(),
-            "epsilon": self.plan.epsilon,
+            "epsilons": list(self.plan.epsilons),
+            "trained_on": list(self.plan.trained_on),
             "seeds": {"run": self.plan.seed},
             "device": {"type": self.device.type, "name": gpu or platform.processor() or platform.machine()},
             "precision": self.plan.precision,
@@ -88,9 +111,8 @@ class Prepared:
         found: dict[str, str | None] = {
             f"manipulator {name}": model.weights_sha256 for name, model in self.manipulators.items()
         }
-        for protector, by_model in self.protectors.items():
-            for name, made in by_model.items():
-                found[f"protector {protector} against {name}"] = getattr(made, "weights_sha256", None)
+        for (protector, name, _), made in self.protectors.items():
+            found[f"protector {protector} against {name}"] = getattr(made, "weights_sha256", None)
         found["lpips"] = protocol(self.plan.track).lpips_sha256
         if self.plan.identity is not None:
             found["recogniser"] = self.plan.identity
@@ -104,7 +126,7 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
         ArsbenchError: the first that is not.
     """
     check_track(settings.track)
-    check_epsilon(settings.epsilon)
+    epsilons = parse_epsilons(settings.epsilon)
     check_number("seed", settings.seed, -(2**63))
     if settings.batch is not None:
         check_number("batch", settings.batch, 1)
@@ -123,37 +145,57 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
         "protector", [*_as_list(settings.protector), *definitions.controls], groups("protector")
     )
     manipulators = registry.resolve("manipulator", settings.manipulator, groups("manipulator"))
+    makers = (
+        None
+        if settings.trained_on is None
+        else registry.resolve("manipulator", settings.trained_on, groups("manipulator"))
+    )
     if check_folder:
         _check_place(settings.out)
     source = _faces(settings)
     random = settings.weights == "random"
     models = {
-        method.name: make_manipulator(method, settings.track, device, random_weights=random) for method in manipulators
+        method.name: make_manipulator(method, settings.track, device, random_weights=random)
+        for method in {m.name: m for m in (*manipulators, *(makers or ()))}.values()
     }
-    against = {
-        method.name: {
-            name: make_protector(method, model, settings.epsilon, settings.seed) for name, model in models.items()
-        }
-        for method in protectors
-    }
+    ceilings = {method.name for method in protectors if method.cls.ceiling}
+    blind = set(definitions.controls)
+    made = {}
+    for method in protectors:
+        against = manipulators if makers is None or method.name in blind else makers
+        for name, epsilon in itertools.product([m.name for m in against], epsilons):
+            budget = None if method.name in ceilings else epsilon
+            if (method.name, name, budget) not in made:
+                made[method.name, name, budget] = make_protector(method, models[name], epsilon, settings.seed)
+    by_name = {method.name: method for method in protectors}
+    identities: dict[str, dict[str, list[Any]]] = {name: {} for name in by_name}
+    for (protector, name, _), one in made.items():
+        identities[protector][name] = protector_identity(by_name[protector], one)
     plan = make_plan(
         definitions.hash,
         settings.track,
-        settings.epsilon,
+        epsilons,
         settings.seed,
         device.type,
-        {m.name: {name: protector_identity(m, made) for name, made in against[m.name].items()} for m in protectors},
+        identities,
         {m.name: manipulator_identity(m, models[m.name]) for m in manipulators},
         severities,
         [Image(key, source.digest(index)) for index, key in enumerate(source.keys)],
         recogniser_sha256() if settings.identity else None,
         settings.precision,
+        None if makers is None else {m.name: manipulator_identity(m, models[m.name]) for m in makers},
+        ceilings,
+        blind,
     )
     origins = {
         f"{kind}s": {method.name: method.origin for method in methods}
-        for kind, methods in (("protector", protectors), ("manipulator", manipulators), ("perturbation", perturbations))
+        for kind, methods in (
+            ("protector", protectors),
+            ("manipulator", [*manipulators, *(makers or ())]),
+            ("perturbation", perturbations),
+        )
     }
-    return Prepared(plan, source, device, models, against, {m.name: m for m in perturbations}, origins)
+    return Prepared(plan, source, device, models, made, {m.name: m for m in perturbations}, origins)
 
 
 def _perturbations(settings: Settings) -> list[Method]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from arsbench.contracts import ArsbenchError
-from arsbench.labels import KEY
+from arsbench.labels import CELL
 from arsbench.rows import COLUMNS
 from arsbench.running.manifest import FORMAT, MANIFEST, Failure, difference, failures_of, plan_document, read_manifest
 from arsbench.running.order import Done, Order
@@ -27,7 +27,12 @@ LOCK = ".lock"
 Columns = dict[str, list[Any]]
 """Rows, column by column."""
 
-_LATER: dict[str, float | str] = {"identity_cosine": np.nan, "identity_distance": np.nan, "weights": ""}
+_LATER: dict[str, float | str] = {
+    "identity_cosine": np.nan,
+    "identity_distance": np.nan,
+    "weights": "",
+    "trained_on": "",
+}
 """Columns that came after the first release, with what they hold in a run that is older."""
 SCHEMA = schema_of(COLUMNS)
 
@@ -178,11 +183,12 @@ def without_failed(rows: pd.DataFrame, failures: Sequence[Failure]) -> pd.DataFr
     """The rows of cells that no failure covers."""
     if not failures or rows.empty:
         return rows
-    labels = rows[list(KEY[:4])].drop_duplicates()
-    bad = {label for label in labels.itertuples(index=False, name=None) if any(f.covers(label) for f in failures)}
+    names = rows[list(CELL)].fillna({"epsilon": 0.0})
+    labels = names.drop_duplicates().itertuples(index=False, name=None)
+    bad = {label for label in labels if any(f.covers(label) for f in failures)}
     if not bad:
         return rows
-    keep = ~pd.MultiIndex.from_frame(rows[list(KEY[:4])]).isin(bad)
+    keep = ~pd.MultiIndex.from_frame(names).isin(bad)
     return rows[keep].reset_index(drop=True)
 
 

@@ -22,12 +22,11 @@ import pandas as pd
 
 from arsbench.contracts import ArsbenchError
 from arsbench.draws import draw
+from arsbench.labels import CELL
 from arsbench.scoring.columns import MEASURED
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
-CELL = ("protector", "manipulator", "perturbation", "level", "epsilon")
-"""What names a cell; its images are resampled."""
 
 Array = npt.NDArray[np.float64]
 _TAIL = (1 - CONFIDENCE) / 2
@@ -59,6 +58,7 @@ class _Cube:
 
 
 def _cube(rows: pd.DataFrame, metrics: Sequence[str]) -> _Cube:
+    rows = rows if "trained_on" in rows.columns else rows.assign(trained_on="")
     missing = [name for name in (*CELL, "image", *metrics) if name not in rows.columns]
     if missing:
         raise ArsbenchError(f"the rows have no column '{missing[0]}'; they do not come from this version of arsbench")

@@ -16,7 +16,7 @@ from arsbench.running.engines.batch_size import batch_size
 from arsbench.running.evaluate import Batch, Bench, evaluate
 from arsbench.running.manifest import Failure
 from arsbench.running.order import Done
-from arsbench.running.plan import Plan, Severity
+from arsbench.running.plan import Cell, Plan, Protection, Severity
 from arsbench.running.progress import NoProgress
 from arsbench.running.store import Store
 
@@ -28,12 +28,12 @@ class Work:
     Attributes:
         manipulator: its name.
         indices: of the images, in plan order.
-        todo: protector -> severities.
+        todo: protection -> severities.
     """
 
     manipulator: str
     indices: tuple[int, ...]
-    todo: Mapping[str, tuple[Severity, ...]]
+    todo: Mapping[Protection, tuple[Severity, ...]]
 
     def split(self, at_once: int) -> list[Work]:
         """The same in groups of at most ``at_once`` images, as even as can be: a small one costs more an image."""
@@ -138,26 +138,26 @@ def pending(plan: Plan, manipulator: str, done: Done, batch: int) -> Iterator[Wo
         patterns.setdefault(lacking[:, index].tobytes(), []).append(int(index))
     for pattern, indices in patterns.items():
         wanted = np.frombuffer(pattern, dtype=bool)
-        todo = _by_protector((plan.cells[i].protector, plan.cells[i].severity) for i in np.array(cells)[wanted])
+        todo = _by_protection((plan.cells[i].protection, plan.cells[i].severity) for i in np.array(cells)[wanted])
         yield from Work(manipulator, tuple(indices), todo).split(batch)
 
 
-def without_failed(work: Work, failures: Iterable[Failure]) -> dict[str, tuple[Severity, ...]]:
+def without_failed(work: Work, failures: Iterable[Failure]) -> dict[Protection, tuple[Severity, ...]]:
     """The work's rows, less the cells that failed in an earlier batch."""
     failures = list(failures)
-    return _by_protector(
-        (protector, severity)
-        for protector, severities in work.todo.items()
+    return _by_protection(
+        (protection, severity)
+        for protection, severities in work.todo.items()
         for severity in severities
-        if not any(f.covers((protector, work.manipulator, severity.perturbation, severity.level)) for f in failures)
+        if not any(f.covers(Cell(protection, work.manipulator, severity, "").label) for f in failures)
     )
 
 
-def _by_protector(pairs: Iterable[tuple[str, Severity]]) -> dict[str, tuple[Severity, ...]]:
-    grouped: dict[str, list[Severity]] = {}
-    for protector, severity in pairs:
-        grouped.setdefault(protector, []).append(severity)
-    return {protector: tuple(severities) for protector, severities in grouped.items()}
+def _by_protection(pairs: Iterable[tuple[Protection, Severity]]) -> dict[Protection, tuple[Severity, ...]]:
+    grouped: dict[Protection, list[Severity]] = {}
+    for protection, severity in pairs:
+        grouped.setdefault(protection, []).append(severity)
+    return {protection: tuple(severities) for protection, severities in grouped.items()}
 
 
 @contextlib.contextmanager
