@@ -78,7 +78,8 @@ def run(
 
     Returns:
         One row per image and cell, the columns of :mod:`arsbench.rows`, by protector, epsilon, what it was made
-        against, manipulator, perturbation, level, image. Cells that failed are left out, with a warning; ``attrs`` has ``void`` and ``failures``.
+        against, manipulator, perturbation, level, image. Cells that failed are left out, with a warning; ``attrs`` has
+        ``void`` and ``failures``.
 
     Raises:
         ArsbenchError: an unknown name, an unusable value, an output folder that cannot be written.

@@ -80,7 +80,7 @@ def _budget(plans: Sequence[Mapping[str, Any]], wanted: float | None) -> float:
     if not common:
         raise ArsbenchError("these runs have different budgets; a figure of faces shows one, so give it one run")
     if wanted is None:
-        return DEFAULTS.epsilon if DEFAULTS.epsilon in common else max(common)  # type: ignore[return-value]
+        return DEFAULTS.epsilon if DEFAULTS.epsilon in common else max(common)
     if wanted not in common:
         listed = ", ".join(f"{epsilon:g}" for epsilon in sorted(common))
         raise ArsbenchError(f"epsilon {wanted:g} was not run; there are: {listed}")
@@ -89,9 +89,7 @@ def _budget(plans: Sequence[Mapping[str, Any]], wanted: float | None) -> float:
 
 def _has(manifest: Mapping[str, Any], model: str) -> bool:
     """Whether something was protected against the manipulator itself, not only against another one."""
-    return any(
-        label[1] == model and not label[5] and label[0] not in CONTROLS for label in cell_keys(manifest["plan"])
-    )
+    return any(label[1] == model and not label[5] and label[0] not in CONTROLS for label in cell_keys(manifest["plan"]))
 
 
 def _recipe(

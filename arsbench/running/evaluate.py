@@ -141,7 +141,9 @@ def evaluate(bench: Bench, batch: Batch, todo: Todo, advance: Callable[[int], No
         protected = {}
         for protection in todo:
             who = f"protector '{protection.protector}'"
-            with _attempt(result, who, (protection.protector, name, None, None, protection.epsilon, protection.trained_on)):
+            with _attempt(
+                result, who, (protection.protector, name, None, None, protection.epsilon, protection.trained_on)
+            ):
                 protected[protection] = protect(bench, protection, x, batch.keys)
         for severity in bench.plan.severities:
             wanted = {key: value for key, value in protected.items() if severity in todo[key]}

@@ -49,9 +49,11 @@ def read_keys(path: Path) -> pa.Table | None:
     except (OSError, ValueError, pa.ArrowException):
         return None
     table = read_table(path, [name for name in KEY if name not in later])
-    for name in later if table is not None else []:
+    if table is None:
+        return None
+    for name in later:
         table = table.add_column(KEY.index(name), wanted.field(name), pa.array([""] * len(table), pa.string()))
-    return table if table is not None and table.schema.remove_metadata().equals(wanted) else None
+    return table if table.schema.remove_metadata().equals(wanted) else None
 
 
 @contextlib.contextmanager

@@ -26,7 +26,6 @@ from arsbench.running.loading import choose_device, make_manipulator, make_pertu
 from arsbench.running.plan import (
     Image,
     Plan,
-    Protection,
     make_plan,
     manipulator_identity,
     protector_identity,

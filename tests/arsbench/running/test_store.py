@@ -44,6 +44,7 @@ def columns(labels, mse=0.0):
     made["perturbation"] = [label[1] for label, _ in labels]
     made["level"] = [label[2] for label, _ in labels]
     made["image"] = [image for _, image in labels]
+    made["epsilon"] = [0.3] * len(labels)
     return made
 
 
