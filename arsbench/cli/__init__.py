@@ -36,6 +36,7 @@ def commands() -> None:
 for command in (
     run.run,
     run.status,
+    run.speed,
     reports.table,
     reports.plot,
     inspect.list_,

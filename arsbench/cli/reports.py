@@ -13,6 +13,8 @@ from arsbench.cli.output import DONE, say
 if TYPE_CHECKING:
     import pandas as pd
 
+    from arsbench.running.speed import Speed
+
 
 @click.command()
 @click.argument("kind")
@@ -36,6 +38,12 @@ def table(
     """
     from arsbench import reports
 
+    if kind == "4" and (speeds := _speeds(folders)):
+        from arsbench.reports.speed import speed_tables
+
+        reports.check_format(format_)
+        click.echo(reports.render_tables(speed_tables(speeds), format_, None, intervals))
+        return DONE
     rows, void = _read(folders, partial, epsilon)
     click.echo(reports.render_table(kind, rows, format_, partial, void, intervals))
     return DONE
@@ -96,6 +104,14 @@ def plot(
     reports.render_plot(kind, rows, path, partial, void)
     click.echo(f"figure: {path}")
     return DONE
+
+
+def _speeds(folders: Sequence[Path]) -> list[Speed]:
+    """What ``arsbench speed`` measured; empty unless every run has it."""
+    from arsbench.running import speed
+
+    found = [speed.read(folder) for folder in folders]
+    return [entry for entries in found for entry in entries] if all(found) else []
 
 
 def _read(folders: Sequence[Path], partial: bool, epsilon: str | None = None) -> tuple[pd.DataFrame, str | None]:

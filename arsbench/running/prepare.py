@@ -101,6 +101,7 @@ class Prepared:
             "seeds": {"run": self.plan.seed},
             "device": {"type": self.device.type, "name": gpu or platform.processor() or platform.machine()},
             "precision": self.plan.precision,
+            "weights": "random" if any(model.random_weights for model in self.manipulators.values()) else "own",
             "weights_sha256": self._weights(),
             "void": {},
             "ended": None,
