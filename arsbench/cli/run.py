@@ -48,7 +48,9 @@ def setting(name: str, help: str, **more: Any) -> Callable[[Command], Command]:
 @click.option("--dry-run", is_flag=True, help="Only say what it would take: cells, rows, minutes, disk.")
 @click.option("--json", "as_json", is_flag=True, help="Of --dry-run, for scripts.")
 @click.pass_context
-def run(context: click.Context, no_cache: bool, like: str | None, dry_run: bool, as_json: bool, **options: Any) -> int:
+def run(
+    context: click.Context, /, no_cache: bool, like: str | None, dry_run: bool, as_json: bool, **options: Any
+) -> int:
     """Run protectors, and the controls, against manipulators under perturbations.
 
     Started again with the same options, a run that was interrupted goes on where it stopped.

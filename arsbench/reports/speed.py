@@ -20,7 +20,8 @@ def speed_tables(speeds: Sequence[Speed]) -> list[Table]:
         models = sorted({model for model, _ in own})
         blocks = [Block(tuple(_row(own[model, name]) for name in names if (model, name) in own)) for model in models]
         first = next(iter(own.values()))
-        title = f"Speed on {machine}: median of {first.repetitions} repetitions over {first.faces} faces, one at a time, warm"
+        counts = f"{first.repetitions} repetitions over {first.faces} faces"
+        title = f"Speed on {machine}: median of {counts}, one at a time, warm"
         notes = (
             "Passes are for one face: of the manipulator forward and back, and of the protector's own network.",
             "Memory is the most that tensors take at once beyond what is loaded.",

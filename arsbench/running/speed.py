@@ -167,7 +167,7 @@ def _counted(protector: Protector) -> Iterator[dict[str, int]]:
         counts["forward"] += len(x)
         y = manipulate(x, keys)
         if y.requires_grad:
-            y.register_hook(lambda gradient: _add(counts, "backward", len(x)))
+            y.register_hook(lambda gradient: _add(counts, "backward", len(x)))  # type: ignore[no-untyped-call]
         return y
 
     networks = [value for value in vars(protector).values() if isinstance(value, nn.Module)]
@@ -229,12 +229,8 @@ def _machine(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()
     try:
-        models = [
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ]
-        name = models[0] if models else name
+        facts = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((fact.partition(":")[2].strip() for fact in facts if "model name" in fact), name)
     except OSError:  # no such file on this system
         pass
     threads = torch.get_num_threads()
