@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import click
 
-from arsbench.cli import checkpoints, data, inspect, reports, run, train
+from arsbench.cli import checkpoints, compare, data, inspect, reports, reproduce, run, train
 from arsbench.cli.output import BAD_INPUT, DONE, INTERRUPTED, Group, say
 
 
@@ -39,6 +39,8 @@ for command in (
     run.speed,
     reports.table,
     reports.plot,
+    compare.compare_paper,
+    reproduce.reproduce,
     inspect.list_,
     inspect.doctor,
     train.train,

@@ -207,15 +207,18 @@ def _peak_mib(work: Callable[[], None], device: torch.device) -> float | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The profiler's native code writes lines of its own to the standard output, which is the caller's."""
+    """The profiler's native code writes lines of its own where only the caller should."""
     sys.stdout.flush()
-    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)
+    sys.stderr.flush()
+    kept, nothing = {place: os.dup(place) for place in (1, 2)}, os.open(os.devnull, os.O_WRONLY)
+    for place in kept:
+        os.dup2(nothing, place)
     try:
         yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        for place, before in kept.items():
+            os.dup2(before, place)
+            os.close(before)
         os.close(nothing)
 
 
