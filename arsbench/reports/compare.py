@@ -181,6 +181,7 @@ def _protector(value: Mapping[str, Any], rows: pd.DataFrame) -> str:
 
 # --- as tables ------------------------------------------------------------------------------------------------------
 
+_PLACES = {metric: place for place, metric in enumerate(LABELS)}
 _COLUMNS = (
     Column("setting", grouped=True, essential=True),
     Column("metric", grouped=True, essential=True),
@@ -198,7 +199,7 @@ def cell_tables(comparison: Comparison) -> list[Table]:
     for number in sorted({cell.table for cell in comparison.cells}):
         own = [cell for cell in comparison.cells if cell.table == number]
         blocks = [
-            Block(tuple(_row(cell) for cell in own if cell.setting == setting))
+            Block(tuple(map(_row, sorted((c for c in own if c.setting == setting), key=lambda c: _PLACES[c.metric]))))
             for setting in dict.fromkeys(cell.setting for cell in own)
         ]
         derived = dict.fromkeys(f"{cell.setting}: {cell.derived}." for cell in own if cell.derived)
@@ -219,7 +220,11 @@ def _row(cell: PaperCell) -> Row:
 
 def findings_table(comparison: Comparison) -> Table:
     """The findings with their verdicts, and the numbers that they rest on."""
-    columns = (Column("finding", essential=True), Column("verdict", essential=True), Column("numbers", essential=True))
+    columns = (
+        Column("finding", essential=True, prose=True),
+        Column("verdict", essential=True),
+        Column("numbers", essential=True, prose=True),
+    )
     rows = tuple(
         Row((f.claim, f.verdict, "; ".join([*f.numbers, *([f.reason] if f.reason else [])])))
         for f in comparison.findings

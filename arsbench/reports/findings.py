@@ -89,7 +89,7 @@ def findings(rows: pd.DataFrame, speeds: Sequence[Speed] = ()) -> list[Finding]:
 
 def _leads(claim: str, rows: pd.DataFrame, metrics: dict[str, int]) -> Finding:
     """ARS above every baseline; a sign of -1 where less is better."""
-    differences = []
+    differences: list[_Difference | None] = []
     for metric, sign in metrics.items():
         for other in BASELINES:
             a, b = _of(rows, "ars"), _of(rows, other)
@@ -130,7 +130,7 @@ def _parts(budget: pd.DataFrame) -> Finding:
 
 
 def _transfer(rows: pd.DataFrame) -> Finding:
-    differences = []
+    differences: list[_Difference | None] = []
     for maker, model in ((MODEL, "styleclip"), ("styleclip", MODEL)):
         own = rows[(trained_on(rows) == maker) & (rows["manipulator"] == model)]
         own = own[(own["epsilon"] == EPSILON) & (own["level"] == LEVEL)]
@@ -158,7 +158,7 @@ def _simswap(direct: pd.DataFrame) -> Finding:
 
 def _fastest(direct: pd.DataFrame, speeds: Sequence[Speed]) -> Finding:
     claim = "The methods of one forward pass, TAFIM and ARS, are the fastest"
-    differences = []
+    differences: list[_Difference | None] = []
     times = {s.protector: s for s in speeds if s.manipulator == MODEL and s.device == "cpu"}
     own = direct[(direct["manipulator"] == MODEL) & (direct["level"] == 0)]
     for fast in ONE_PASS:
@@ -187,9 +187,9 @@ def _between(a: pd.DataFrame, b: pd.DataFrame, metric: str, words: str) -> _Diff
     common = means["a"].index.intersection(means["b"].index)
     if len(common) < 2:
         return None
-    labels = {"manipulator": "", "perturbation": "", "level": 0, "epsilon": 0.0, "trained_on": ""}
+    one_cell = {"manipulator": "", "perturbation": "", "level": 0, "epsilon": 0.0, "trained_on": ""}
     frames = [
-        pd.DataFrame({"image": common, metric: values.loc[common].to_numpy()}).assign(protector=name, **labels)
+        pd.DataFrame({"image": common, metric: values.loc[common].to_numpy(), "protector": name, **one_cell})
         for name, values in means.items()
     ]
     found = statistics.compare(pd.concat(frames, ignore_index=True), "a", "b", metric)

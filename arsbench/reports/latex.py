@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from arsbench.reports.table import BEST, MARKS, Table, emphasis, footnotes, heading, marked_cells
+from arsbench.reports.table import BEST, MARKS, Block, Table, emphasis, footnotes, heading, marked_cells
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -24,6 +24,7 @@ _SPECIAL = {
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "→": r"$\rightarrow$",
+    "ε": r"$\epsilon$",
     "–": "--",
     "*": r"\textsuperscript{*}",
     "†": r"\textsuperscript{\dag}",
@@ -56,6 +57,10 @@ _MATHS = {
     "worst": r"$\mathrm{SR}_{worst}$",
     "epsilon": r"$\epsilon$",
 }
+_TALL, _TALLEST = 44, 56
+"""Lines from which the type is small, and that a page has room for in it."""
+_HEAD = 5
+"""Lines that a panel's headings and rules take."""
 _COLUMN, _PAGE = 226.0, 341.0
 """Points that a table may take in a column of two, and across the page of ``article``, whose text is 345 wide."""
 
@@ -70,7 +75,11 @@ class _Size:
 
 
 # Small sizes of Computer Modern are wider than large ones made smaller.
-_SIZES = (_Size(r"\footnotesize", 0.8 * 1.06, 3.0), _Size(r"\scriptsize", 0.7 * 1.14, 2.0))
+_SIZES = (
+    _Size(r"\footnotesize", 0.8 * 1.06, 3.0),
+    _Size(r"\scriptsize", 0.7 * 1.14, 2.0),
+    _Size(r"\scriptsize", 0.7 * 1.14, 1.2),
+)
 _TINY = 0.5 * 1.36
 # Thousandths of the size, of cmr10.
 _WIDTHS = {
@@ -93,10 +102,41 @@ def render(table: Table, intervals: bool = False) -> str:
         table: the numbers.
         intervals: half the width of the interval behind every number that has one, in small type.
     """
+    return "\n".join(_float(part, intervals) for part in _pages(table))
+
+
+def _pages(table: Table) -> list[Table]:
+    """The table, or parts of it that are no taller than a page; blocks are kept whole."""
+    parts: list[list[Block]] = [[]]
+    for block in table.blocks:
+        if parts[-1] and sum(len(other.rows) for other in parts[-1]) + len(block.rows) > _TALLEST:
+            parts.append([])
+        parts[-1].append(block)
+    if len(parts) == 1:
+        return [table]
+    made = []
+    for number, blocks in enumerate(parts, 1):
+        told = {} if number == 1 else {"title": f"{table.title}, continued", "name": f"{table.name}-{number}"}
+        made.append(replace(table, blocks=tuple(blocks), **told))  # type: ignore[arg-type]
+    return made
+
+
+def _float(table: Table, intervals: bool) -> str:
     cells = _Cells(table, intervals)
     size, panels = _fit(table, cells)
+    if len(panels) > 1 and len(panels) * (len(table.rows) + _HEAD) > _TALL:
+        parts = enumerate(panels, 1)
+        floats = [(f"{table.title}, part {number}", f"{table.name}-part-{number}", panel) for number, panel in parts]
+        return "\n".join(
+            _one_float(replace(table, title=title, name=name), cells, size, [panel], intervals)
+            for title, name, panel in floats
+        )
+    return _one_float(table, cells, size, panels, intervals)
+
+
+def _one_float(table: Table, cells: _Cells, size: _Size, panels: Sequence[Sequence[int]], intervals: bool) -> str:
     widest = max(cells.width(panel, size) for panel in panels)
-    environment = "table*" if widest > _COLUMN else "table"
+    environment = "table*" if widest > _COLUMN or cells.prose else "table"
     lines = [
         r"% needs \usepackage{booktabs}",
         rf"\begin{{{environment}}}[t]",
@@ -107,7 +147,7 @@ def render(table: Table, intervals: bool = False) -> str:
         rf"\label{{tab:{table.name}}}",
     ]
     for number, panel in enumerate(panels):
-        lines += ([r"\par\medskip"] if number else []) + _tabular(table, cells, panel)
+        lines += ([r"\par\medskip"] if number else []) + _tabular(table, cells, panel, size)
     notes = [note for note in footnotes(table) if intervals or not note.startswith("±")]
     notes = notes if intervals else [_without_interval(note) for note in notes]
     if notes:
@@ -132,6 +172,7 @@ class _Cells:
         self.blocks: list[list[list[str]]] = []
         self._widths = [max(map(_width, upper_lower)) * 1.0 for upper_lower in self.heads]
         self._tiny = [0.0] * len(table.columns)
+        self.prose = [j for j, column in enumerate(table.columns) if column.prose]
         for block, lines in zip(marks, marked_cells(table, plus_minus, intervals), strict=True):
             made = []
             for line_marks, line in zip(block, lines, strict=True):
@@ -145,8 +186,9 @@ class _Cells:
         name = shown.rstrip(MARKS)
         shown = NAMES.get(name, name) + shown[len(name) :]
         wide = _width(shown) * (_BOLD if mark == BEST else 1)
-        self._widths[column] = max(self._widths[column], wide)
-        latex = escape(shown)
+        if column not in self.prose:
+            self._widths[column] = max(self._widths[column], wide)
+        latex = _MATHS.get(shown) or escape(shown)
         if mark:
             latex = rf"\{'textbf' if mark == BEST else 'underline'}{{{latex}}}"
         if half:
@@ -155,20 +197,27 @@ class _Cells:
             latex += rf"{{\tiny$\pm${escape(half)}}}"
         return latex
 
+    def natural(self, column: int, size: _Size) -> float:
+        """Points of a column, for prose those of its heading."""
+        return self._widths[column] * size.scale + self._tiny[column] * _TINY
+
     def width(self, columns: Sequence[int], size: _Size) -> float:
         """Points of a tabular of these columns."""
-        wide = sum(self._widths[j] * size.scale + self._tiny[j] * _TINY for j in columns)
+        wide = sum(self.natural(j, size) for j in columns)
         return wide + 2 * size.space * (len(columns) - 1)
 
 
 def _fit(table: Table, cells: _Cells) -> tuple[_Size, list[list[int]]]:
     """The largest type in which the table fits, and its columns; divided into panels only where none does."""
     everything = list(range(len(table.columns)))
+    tall = len(table.rows) > _TALL
+    if cells.prose:
+        return _SIZES[1], [everything]
     for limit in (_COLUMN, _PAGE):
-        for size in _SIZES:
+        for size in _SIZES[1:] if tall else _SIZES:
             if cells.width(everything, size) <= limit:
                 return size, [everything]
-    size = _SIZES[0]
+    size = _SIZES[1 if tall else 0]
     names = [j for j in everything if any(isinstance(row.cells[j], str) for row in table.rows)]
     rest = [j for j in everything if j not in names]
     for count in range(2, len(rest) + 1):
@@ -183,9 +232,11 @@ def _even(items: Sequence[int], parts: int) -> list[list[int]]:
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
 
-def _tabular(table: Table, cells: _Cells, columns: Sequence[int]) -> list[str]:
+def _tabular(table: Table, cells: _Cells, columns: Sequence[int], size: _Size) -> list[str]:
     texts = [j for j in columns if any(isinstance(row.cells[j], str) for row in table.rows)]
-    sides = "".join("l" if j in texts else "r" for j in columns)
+    room = (_PAGE - cells.width(columns, size)) / max(len(cells.prose), 1)
+    wide = {j: rf"p{{{cells.natural(j, size) + room:.0f}pt}}" for j in cells.prose}
+    sides = "".join(wide.get(j, "l" if j in texts else "r") for j in columns)
     upper = [cells.heads[j][0] for j in columns]
     lower = [cells.heads[j][1] for j in columns]
     lines = [rf"\begin{{tabular}}{{@{{}}{sides}@{{}}}}", r"\toprule"]

@@ -33,6 +33,7 @@ class Column:
         essential: whether a narrow terminal keeps the column.
         short: the name where there is little room; empty for the name itself.
         compared: whether the column's numbers are compared with those of other columns, see :class:`Table`.
+        prose: whether the cells are sentences, which take several lines where there is no room for one.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Column:
     essential: bool = False
     short: str = ""
     compared: bool = False
+    prose: bool = False
 
 
 @dataclass(frozen=True)
