@@ -76,7 +76,7 @@ def execute_command(arguments: Sequence[str] | None = None) -> int:
 
 
 def _ended(error: Exception) -> int:
-    from arsbench.contracts import ArsbenchError
+    from arsbench.errors import ArsbenchError
 
     if os.environ.get("ARSBENCH_DEBUG") == "1":
         raise error
