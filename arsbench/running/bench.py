@@ -107,8 +107,21 @@ def watched(
         with undisturbed(seed, device, put_generators_back=part is not None) as found:
             yield noted
     finally:
-        noted += about_settings(who, found) + put_model_back(bench, who, thorough, part)
+        noted += put_model_back(bench, who, thorough, part)
+        said = about_settings(who, found)
+        known = all(sentence in bench.notes for sentence in said)
+        if found.generators and part is not None and not known and _model_draws(bench, part):
+            found.generators.clear()
+            said = about_settings(who, found)
+        noted += said
         bench.note(noted)
+
+
+def _model_draws(bench: Bench, part: Part) -> bool:
+    """Whether it is the manipulator that draws from the global generators: the controls will show it."""
+    with contextlib.suppress(Exception, SystemExit), undisturbed(None, part[0].device) as found, torch.no_grad():
+        bench.manipulator.manipulate(part[0][:1], part[1][:1])
+    return bool(found.generators)
 
 
 def put_model_back(bench: Bench, who: str, thorough: bool, part: Part | None) -> list[str]:
