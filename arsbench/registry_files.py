@@ -7,16 +7,21 @@ enter the hash of its code: a helper that was edited makes another method.
 from __future__ import annotations
 
 import ast
+import builtins
 import hashlib
 import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from arsbench.draws import draw
 from arsbench.errors import ArsbenchError, describe
@@ -38,23 +43,12 @@ class LoadedFile:
     notes: tuple[str, ...] = ()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Entry:
-    """One file that was run in this process.
-
-    Attributes:
-        loaded: what came of it.
-        folder: where it lies.
-        contents: file -> SHA-256, of the file and of what it imported from its folder.
-        beside: name -> module, of what it imported from its folder.
-        later: the names among them that it imports only as its functions are called.
-    """
+    """One file that was run in this process, and the SHA-256 of it and of what it imported from its folder."""
 
     loaded: LoadedFile
-    folder: Path
     contents: dict[Path, str]
-    beside: dict[str, ModuleType]
-    later: set[str]
 
 
 _LOADED: dict[str, _Entry] = {}
@@ -64,8 +58,7 @@ def load_file(path: Path) -> LoadedFile:
     """Runs a file as a module, once per content.
 
     Raises:
-        ArsbenchError: it is no Python, fails as it is run, or needs another module of a name that a file which was
-            loaded before still needs.
+        ArsbenchError: it is no Python, or fails as it is run.
     """
     content = path.read_bytes()
     own = hashlib.sha256(content).hexdigest()
@@ -75,38 +68,35 @@ def load_file(path: Path) -> LoadedFile:
     known = _LOADED.get(name)
     if known is not None and all(_sha256(file) == digest for file, digest in known.contents.items()):
         return known.loaded
-    later = _imported_later(content)
-    _make_room(folder, later)
+    beside = _Beside(folder)
     package = ModuleType(name)  # so that ``from .helper import X`` finds what lies beside the file
     package.__path__ = [str(folder)]
-    sys.modules[name] = package
-    before, path_before = set(sys.modules), list(sys.path)
+    module_name = f"{name}.{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}"
     try:
-        with undisturbed(draw(path.name, "load a file")) as found, _importable(folder):
-            module = _run(path, f"{name}.{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}")
-            _import_now(later, folder, before, path_before)
-        beside = _from_folder(folder, before, path_before)
+        sys.modules[name] = package
+        with undisturbed(draw(path.name, "load a file")) as found, beside.importable():
+            module = _run(path, module_name, beside)
+            beside.import_later(_imported_later(content))
     except BaseException:
-        _forget([*_from_folder(folder, before, path_before), name])
+        for each in (name, module_name):
+            sys.modules.pop(each, None)
         raise
-    finally:
-        _give_back()
-    beside = {key: value for key, value in beside.items() if value is not module}
-    contents = {file: _sha256(file) for file in {Path(value.__file__ or "").resolve() for value in beside.values()}}
+    contents = {file: _sha256(file) for file in {Path(made.__file__ or "") for made in beside.modules.values()}}
     parts = [f"{file.relative_to(folder).as_posix()}\0{digest}" for file, digest in sorted(contents.items())]
     digest = hashlib.sha256("\0".join([own, *parts]).encode()).hexdigest() if parts else own
     said = f"{path} left behind {', '.join(found.settings)} when it was loaded; it was put back"
     loaded = LoadedFile(module, digest, (said,) if found.settings else ())
-    _LOADED[name] = _Entry(loaded, folder, {path.resolve(): own, **contents}, beside, later & beside.keys())
+    _LOADED[name] = _Entry(loaded, {path.resolve(): own, **contents})
     return loaded
 
 
-def _run(path: Path, name: str) -> ModuleType:
+def _run(path: Path, name: str, beside: _Beside) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ArsbenchError(f"{path} cannot be read as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    vars(module)["__builtins__"] = beside.builtins
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
@@ -122,40 +112,126 @@ def _run(path: Path, name: str) -> ModuleType:
 # --- what lies beside the file --------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    bytecode = sys.dont_write_bytecode
-    sys.path.insert(0, str(folder))
-    # A helper that is edited twice within a second would be taken from its bytecode.
-    sys.dont_write_bytecode = True
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
-        sys.dont_write_bytecode = bytecode
+class _Beside(MetaPathFinder):
+    """Imports for the modules of one folder, from that folder.
+
+    Each of them has an ``__import__`` of its own, so that two folders may have modules of one name, so that a function
+    that imports as it is called finds them, too, and so that nobody else's imports ever look into the folder.
+    """
+
+    _lock = threading.RLock()
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.modules: dict[str, ModuleType] = {}
+        self.builtins = {**vars(builtins), "__import__": self._import}
+        self._depth = self._paused = 0
+        self._covered: dict[str, ModuleType] = {}
+        inner = {Path(entry).resolve() for entry in sys.path if entry}
+        self._inner = [entry for entry in inner if entry != folder and entry.is_relative_to(folder)]
+
+    def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        if level == 0 and not self._is_here(name.split(".")[0]):
+            self._paused += 1
+            try:
+                return builtins.__import__(name, globals, locals, fromlist, level)
+            finally:
+                self._paused -= 1
+        with self.importable():
+            if level == 0:
+                self._cover(name.split(".")[0])
+            return builtins.__import__(name, globals, locals, fromlist, level)
+
+    def _cover(self, top: str) -> None:
+        """Takes away, until the import is done, a module of this name that comes from elsewhere."""
+        for name in [name for name in sys.modules if name.split(".")[0] == top]:
+            if name not in self.modules:
+                self._covered[name] = sys.modules.pop(name)
+
+    @contextmanager
+    def importable(self) -> Iterator[None]:
+        """In here what lies in the folder can be imported."""
+        with self._lock:
+            self._depth += 1
+            paused, self._paused = self._paused, 0
+            bytecode = sys.dont_write_bytecode
+            if self._depth == 1:
+                self._covered = {name: sys.modules[name] for name in self.modules if name in sys.modules}
+                sys.modules.update(self.modules)
+                sys.meta_path.insert(0, self)
+                # A helper that is edited twice within a second would be taken from its bytecode.
+                sys.dont_write_bytecode = True
+                importlib.invalidate_caches()
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                self._paused = paused
+                if self._depth == 0:
+                    sys.dont_write_bytecode = bytecode
+                    sys.meta_path.remove(self)
+                    for name, module in self.modules.items():
+                        if sys.modules.get(name) is module:
+                            del sys.modules[name]
+                    sys.modules.update(self._covered)
+
+    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Of a module of the folder; ``None`` for all others."""
+        if self._paused or (path is None and not self._is_here(name)):
+            return None
+        spec = PathFinder.find_spec(name, [str(self.folder)] if path is None else path)
+        if spec is None or not isinstance(spec.loader, SourceFileLoader) or spec.origin is None:
+            return spec if path is None else None
+        if not self._is_inside(Path(spec.origin)):
+            return None
+        spec.loader = _Loader(name, spec.origin, self)
+        return spec
+
+    def import_later(self, names: set[str]) -> None:
+        """Imports what functions will import as they are called, so that it is in the hash."""
+        looked_at: set[str] = set()
+        while True:
+            for module in list(self.modules.values()):
+                names |= _imported_later(Path(module.__file__ or "").read_bytes())
+            waiting = sorted(names - looked_at)
+            if not waiting:
+                return
+            for name in waiting:
+                looked_at.add(name)
+                if self._is_here(name.split(".")[0]):
+                    with suppress(Exception, SystemExit):  # the import may stand in a branch that is never taken
+                        self._import(name, fromlist=("*",))
+
+    def _is_here(self, top: str) -> bool:
+        """Whether a top-level name means what lies in the folder: not the standard library nor what is installed."""
+        if top in sys.stdlib_module_names or top == "arsbench":
+            return False
+        if not ((self.folder / f"{top}.py").is_file() or (self.folder / top).is_dir()):
+            return False
+        file = getattr(sys.modules.get(top), "__file__", None)
+        return file is None or not {"site-packages", "dist-packages"} & set(Path(file).parts)
+
+    def _is_inside(self, file: Path) -> bool:
+        place = file.resolve()
+        return place.is_relative_to(self.folder) and not any(place.is_relative_to(entry) for entry in self._inner)
 
 
-def _from_folder(folder: Path, before: set[str], path_before: list[str]) -> dict[str, ModuleType]:
-    """The modules that are new since ``before`` and lie in the folder, not in an environment or a package inside it."""
-    known = _tops(name for name in before if not name.startswith("arsbench_file_"))
-    inner = [Path(entry).resolve() for entry in path_before if entry]
-    inner = [entry for entry in inner if entry != folder and entry.is_relative_to(folder)]
-    found = {}
-    for name in sys.modules.keys() - before:
-        module = sys.modules[name]
-        file = getattr(module, "__file__", None)
-        if name.split(".")[0] in known or not file or not file.endswith(".py"):
-            continue
-        place = Path(file).resolve()
-        if place.is_relative_to(folder) and not any(place.is_relative_to(entry) for entry in inner):
-            found[name] = module
-    return found
+class _Loader(SourceFileLoader):
+    """Runs a module of the folder with the folder's imports."""
 
+    def __init__(self, name: str, path: str, beside: _Beside) -> None:
+        super().__init__(name, path)
+        self._beside = beside
 
-def _tops(names: Iterable[str]) -> set[str]:
-    return {name.split(".")[0] for name in names}
+    def exec_module(self, module: ModuleType) -> None:
+        """Runs it; what fails is as if it had never been imported."""
+        vars(module)["__builtins__"] = self._beside.builtins
+        self._beside.modules[module.__name__] = module
+        try:
+            super().exec_module(module)
+        except BaseException:
+            del self._beside.modules[module.__name__]
+            raise
 
 
 def _imported_later(content: bytes) -> set[str]:
@@ -174,54 +250,6 @@ def _imported_later(content: bytes) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found.add(node.module)
     return found
-
-
-def _import_now(later: set[str], folder: Path, before: set[str], path_before: list[str]) -> None:
-    """Imports what functions will import, where it lies in the folder: as they are called it would not be found.
-
-    What the functions of those modules import is added to ``later``.
-    """
-    looked_at: set[Path] = set()
-    while True:
-        for name in sorted(later):
-            top = name.split(".")[0]
-            here = (folder / f"{top}.py").is_file() or (folder / top).is_dir()
-            if here and top not in _tops(before) and name not in sys.modules:
-                with suppress(Exception, SystemExit):  # the import may stand in a branch that is never taken
-                    importlib.import_module(name)
-        files = {Path(module.__file__ or "") for module in _from_folder(folder, before, path_before).values()}
-        if files <= looked_at:
-            return
-        for file in files - looked_at:
-            later |= _imported_later(file.read_bytes())
-        looked_at |= files
-
-
-def _make_room(folder: Path, later: set[str]) -> None:
-    """Takes away what earlier files imported from their folders, so that a name means what lies beside this one."""
-    for key, entry in list(_LOADED.items()):
-        if not all(_sha256(file) == digest for file, digest in entry.contents.items()):
-            del _LOADED[key]
-        elif entry.folder != folder:
-            both = sorted(name for name in _tops(entry.later) & _tops(later) if (folder / f"{name}.py").is_file())
-            if both:
-                raise ArsbenchError(
-                    f"two files import different modules called '{both[0]}' inside their functions, from "
-                    f"{entry.folder} and {folder}; let them import it at the top"
-                )
-        _forget(list(entry.beside))
-
-
-def _give_back() -> None:
-    """Lets functions that import as they are called find again what was loaded for them."""
-    for entry in _LOADED.values():
-        if entry.later:
-            sys.modules.update(entry.beside)
-
-
-def _forget(names: list[str]) -> None:
-    for name in names:
-        sys.modules.pop(name, None)
 
 
 def _sha256(file: Path) -> str:
