@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from arsbench.cli.output import BAD_INPUT, DONE, FINDING, say
+from arsbench.cli.output import BAD_INPUT, DONE, FINDING, console, say
 from arsbench.running.settings import DEFAULTS, IMAGES
 
 if TYPE_CHECKING:
@@ -74,11 +74,9 @@ def run(no_cache: bool, **options: Any) -> int:
 
 
 def _show_leaderboard(rows: pd.DataFrame, partial: bool, void: str | None) -> None:
-    from rich.console import Console
-
     from arsbench.reports.terminal import leaderboard
 
-    Console(highlight=False).print(leaderboard(rows, partial, void))
+    console().print(leaderboard(rows, partial, void))
 
 
 @click.command()

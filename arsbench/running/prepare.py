@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ from arsbench.faces.sources import FaceSource
 from arsbench.faces.tracks import faces_of
 from arsbench.protocol import TRACKS, check_track, groups, protocol
 from arsbench.registry import Method, Names
+from arsbench.running.bench import Bench
 from arsbench.running.checks import check_epsilon, check_number
-from arsbench.running.evaluate import Bench
 from arsbench.running.loading import choose_device, make_manipulator, make_perturbation, make_protector
 from arsbench.running.plan import Image, Plan, make_plan, manipulator_identity, protector_identity, severities_of
-from arsbench.running.provenance import PACKAGES, git_revision, version_of
+from arsbench.running.provenance import PACKAGES, git_revision, jpeg_library, version_of
 from arsbench.running.references import ReferenceCache
 from arsbench.running.settings import IMAGES, PRECISIONS, WEIGHTS, Settings
 from arsbench.running.store import check_writable
@@ -44,18 +44,21 @@ class Prepared:
     protectors: Mapping[str, Mapping[str, Protector]]
     perturbations: Mapping[str, Method]
     origins: Mapping[str, Mapping[str, str]]
+    notes: Sequence[str] = ()
 
     def bench(self, name: str, cache: ReferenceCache) -> Bench:
         """The bench of one manipulator."""
+        notes: list[str] = []
         return Bench(
             plan=self.plan,
             manipulator_name=name,
             manipulator=self.manipulators[name],
             protectors={protector: by_model[name] for protector, by_model in self.protectors.items()},
-            perturbations={key: make_perturbation(method) for key, method in self.perturbations.items()},
+            perturbations={key: make_perturbation(method, notes.extend) for key, method in self.perturbations.items()},
             scorer=Scorer(self.manipulators[name].device),
             cache=cache,
             recogniser=None if self.plan.identity is None else load_face_recogniser(self.device),
+            notes=notes,
         )
 
     def header(self) -> dict[str, Any]:
@@ -73,7 +76,11 @@ class Prepared:
             },
             "faces": str(self.source.folder) if isinstance(self.source, FolderFaces) else None,
             "origins": {kind: dict(names) for kind, names in self.origins.items()},
-            "versions": {"python": platform.python_version(), **{name: version_of(name) for name in PACKAGES}},
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version_of(name) for name in PACKAGES},
+                "jpeg": jpeg_library(),
+            },
             "git_revision": git_revision(),
             "epsilon": self.plan.epsilon,
             "seeds": {"run": self.plan.seed},
@@ -127,12 +134,15 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
         _check_place(settings.out)
     source = _faces(settings)
     random = settings.weights == "random"
+    notes = [note for method in (*protectors, *manipulators, *perturbations) for note in method.notes]
     models = {
-        method.name: make_manipulator(method, settings.track, device, random_weights=random) for method in manipulators
+        method.name: make_manipulator(method, settings.track, device, random_weights=random, note=notes.extend)
+        for method in manipulators
     }
     against = {
         method.name: {
-            name: make_protector(method, model, settings.epsilon, settings.seed) for name, model in models.items()
+            name: make_protector(method, model, settings.epsilon, settings.seed, notes.extend)
+            for name, model in models.items()
         }
         for method in protectors
     }
@@ -153,7 +163,8 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
         f"{kind}s": {method.name: method.origin for method in methods}
         for kind, methods in (("protector", protectors), ("manipulator", manipulators), ("perturbation", perturbations))
     }
-    return Prepared(plan, source, device, models, against, {m.name: m for m in perturbations}, origins)
+    perturbers = {m.name: m for m in perturbations}
+    return Prepared(plan, source, device, models, against, perturbers, origins, list(dict.fromkeys(notes)))
 
 
 def _perturbations(settings: Settings) -> list[Method]:
