@@ -1,4 +1,4 @@
-"""Name -> implementation, through entry points; ``FILE.py:Class`` wherever a name is taken.
+"""Name -> implementation, through entry points; ``FILE.py:Class`` or ``NAME:ARGUMENT`` wherever a name is taken.
 
 The built-in methods register exactly as a stranger's package does: in the entry-point groups ``arsbench.protectors``,
 ``arsbench.perturbations`` and ``arsbench.manipulators``.
@@ -88,6 +88,8 @@ def find(kind: str, name: str | type) -> Method:
     if _is_file(name):
         return _from_file(kind, name)
     points = _entry_points(kind)
+    if _takes_argument(kind, name):
+        return _with_argument(kind, name)
     if name not in points:
         raise unknown(kind, name, points)
     return _from_entry_point(kind, points[name])
@@ -103,7 +105,7 @@ def found_again(kind: str, name: str, origin: str) -> str:
         raise ArsbenchError(
             f"{kind} '{name}' was given as a class in Python and cannot be found again; name it as FILE.py:Class"
         )
-    return origin if _is_file(origin) else name
+    return origin if _is_file(origin) or _takes_argument(kind, origin) else name
 
 
 def resolve(kind: str, given: Names, groups: Mapping[str, Sequence[str]]) -> list[Method]:
@@ -124,7 +126,8 @@ def resolve(kind: str, given: Names, groups: Mapping[str, Sequence[str]]) -> lis
             try:
                 method = find(kind, member)
             except ArsbenchError:
-                if isinstance(member, str) and not _is_file(member) and member not in _entry_points(kind):
+                known = isinstance(member, str) and (_is_file(member) or _takes_argument(kind, member))
+                if isinstance(member, str) and not known and member not in _entry_points(kind):
                     raise unknown(kind, member, [*_entry_points(kind), *groups]) from None
                 raise
             same = found.setdefault(method.name, method)
@@ -155,8 +158,9 @@ def _items(given: Names) -> list[str | type]:
 
 
 def _is_file_there(text: str) -> bool:
+    start, colon, rest = text.partition(":")
     path = text if text.endswith(".py") else text.rpartition(":")[0]
-    return path.endswith(".py") and Path(path).is_file()
+    return (path.endswith(".py") and Path(path).is_file()) or bool(colon and NAME.fullmatch(start) and Path(rest).is_dir())
 
 
 def parse_levels(given: str | int | Sequence[int]) -> tuple[int, ...]:
@@ -204,6 +208,23 @@ def _from_entry_point(kind: str, point: importlib.metadata.EntryPoint) -> Method
     except Exception as error:  # a stranger's package may fail in any way
         raise ArsbenchError(f"{kind} '{point.name}' of {package} cannot be loaded: {describe(error)}") from error
     return _checked(kind, cls, point.name, f"{package} {_package_hash(cls)}", package, expected=point.name)
+
+
+def _takes_argument(kind: str, text: str) -> bool:
+    """Whether ``text`` is ``NAME:ARGUMENT`` of a registered name, such as ``folder:DIR``."""
+    name, colon, _ = text.partition(":")
+    return bool(colon) and name in _entry_points(kind)
+
+
+def _with_argument(kind: str, text: str) -> Method:
+    """``NAME:ARGUMENT``: the class that ``of(ARGUMENT)`` of the registered class makes, and what identifies it."""
+    name, _, argument = text.partition(":")
+    general = _from_entry_point(kind, _entry_points(kind)[name])
+    make = getattr(general.cls, "of", None)
+    if make is None:
+        raise ArsbenchError(f"{kind} '{name}' takes no argument; give {name} alone")
+    cls, identity = make(argument)
+    return _checked(kind, cls, text, f"{general.source} {identity}", text)
 
 
 def _from_file(kind: str, text: str) -> Method:
