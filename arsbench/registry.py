@@ -160,7 +160,9 @@ def _items(given: Names) -> list[str | type]:
 def _is_file_there(text: str) -> bool:
     start, colon, rest = text.partition(":")
     path = text if text.endswith(".py") else text.rpartition(":")[0]
-    return (path.endswith(".py") and Path(path).is_file()) or bool(colon and NAME.fullmatch(start) and Path(rest).is_dir())
+    return (path.endswith(".py") and Path(path).is_file()) or bool(
+        colon and NAME.fullmatch(start) and Path(rest).is_dir()
+    )
 
 
 def parse_levels(given: str | int | Sequence[int]) -> tuple[int, ...]:

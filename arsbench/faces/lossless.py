@@ -29,7 +29,9 @@ def check_names(keys: Iterable[str]) -> None:
     for key in keys:
         other = seen.setdefault(picture_name(key), key)
         if other != key:
-            raise ArsbenchError(f"the images '{other}' and '{key}' would share the file {picture_name(key)}; rename one")
+            raise ArsbenchError(
+                f"the images '{other}' and '{key}' would share the file {picture_name(key)}; rename one"
+            )
 
 
 def write_exact(path: Path, pixels: Pixels) -> None:

@@ -99,7 +99,9 @@ def rows(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, MemoryError) or "malloc" in str(error):
             raise MemoryError from error
-        raise ArsbenchError(f"{request['path']} cannot be read as parquet: {str(error).splitlines()[0][:200]}") from error
+        raise ArsbenchError(
+            f"{request['path']} cannot be read as parquet: {str(error).splitlines()[0][:200]}"
+        ) from error
     return {}
 
 

@@ -16,7 +16,7 @@ import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from arsbench.errors import ArsbenchError
 
@@ -34,7 +34,7 @@ RelativePath = Annotated[str, Field(pattern=r"^(code|pictures)(/[A-Za-z0-9_+@=-]
 Interval = Annotated[list[float | None], Field(min_length=3, max_length=3)]
 """A mean (a median for amplification) and the ends of its 95 % bootstrap interval over images."""
 
-Model = TypeVar("Model", bound=BaseModel)
+Read = TypeVar("Read")
 
 
 class _Strict(BaseModel):
@@ -177,11 +177,8 @@ class Verification(_Strict):
     """Of arsbench."""
 
 
-class Verifications(_Strict):
-    """``ENTRY/verification.json``: the verifications so far, oldest first."""
-
-    format: Literal[1]
-    verifications: list[Verification]
+_VERIFICATIONS = TypeAdapter(list[Verification])
+_ENTRY = TypeAdapter(Entry)
 
 
 # --- reading and writing --------------------------------------------------------------------------------------------
@@ -198,7 +195,7 @@ def read_entry(folder: Path) -> Entry:
     Raises:
         ArsbenchError: it is missing, too large, or not of the schema; the sentence names the place.
     """
-    return _read(folder / ENTRY, Entry)
+    return _read(folder / ENTRY, _ENTRY)
 
 
 def read_verifications(folder: Path) -> list[Verification]:
@@ -208,22 +205,27 @@ def read_verifications(folder: Path) -> list[Verification]:
         ArsbenchError: the file is not of the schema.
     """
     path = folder / VERIFICATION
-    return list(_read(path, Verifications).verifications) if path.exists() else []
+    return _read(path, _VERIFICATIONS) if path.exists() else []
 
 
-def text_of(document: BaseModel) -> str:
-    """A document as the JSON text that stands on disk."""
-    return document.model_dump_json(indent=1) + "\n"
+def write_entry(folder: Path, entry: Entry) -> None:
+    """Writes ``folder/entry.json``."""
+    (folder / ENTRY).write_bytes(_ENTRY.dump_json(entry, indent=1) + b"\n")
 
 
-def _read(path: Path, model: type[Model]) -> Model:
+def write_verifications(folder: Path, verifications: list[Verification]) -> None:
+    """Writes ``folder/verification.json``."""
+    (folder / VERIFICATION).write_bytes(_VERIFICATIONS.dump_json(verifications, indent=1) + b"\n")
+
+
+def _read(path: Path, model: TypeAdapter[Read]) -> Read:
     try:
         if path.is_symlink() or not path.is_file():
             raise ArsbenchError(f"{path} is not there as a plain file; an entry is a folder that arsbench submit wrote")
         size = path.stat().st_size
         if size > LARGEST_JSON:
             raise ArsbenchError(f"{path} has {size} bytes; an entry's JSON has at most {LARGEST_JSON}")
-        return model.model_validate_json(path.read_bytes())
+        return model.validate_json(path.read_bytes())
     except OSError as error:
         raise ArsbenchError(f"{path} cannot be read ({error.strerror or error})") from error
     except ValidationError as error:

@@ -106,7 +106,10 @@ def protections() -> tuple[str, ...]:
 
 _NAMESPACES = (
     (("--net", "--pid", "--fork", "--kill-child", "--mount-proc"), ("network", "processes")),
-    (("--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"), ("network", "processes")),
+    (
+        ("--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
+        ("network", "processes"),
+    ),
     (("--user", "--map-root-user", "--net"), ("network",)),
 )
 

@@ -6,7 +6,16 @@ from importlib.resources import files
 import pytest
 
 from arsbench.errors import ArsbenchError
-from arsbench.leaderboard.entry import ENTRY, Entry, Verifications, read_entry, schema, text_of
+from arsbench.leaderboard.entry import (
+    ENTRY,
+    Entry,
+    Verification,
+    read_entry,
+    read_verifications,
+    schema,
+    write_entry,
+    write_verifications,
+)
 
 DOCUMENT = {
     "format": 1,
@@ -42,7 +51,7 @@ def write(folder, **changes):
 
 def test_an_entry_is_read_back_as_it_was_written(tmp_path):
     entry = read_entry(write(tmp_path))
-    (tmp_path / ENTRY).write_text(text_of(entry))
+    write_entry(tmp_path, entry)
     assert read_entry(tmp_path) == entry
     assert json.loads((tmp_path / ENTRY).read_text()) == DOCUMENT
 
@@ -104,4 +113,14 @@ def test_a_link_in_place_of_the_entry_is_refused(tmp_path):
 def test_the_types_say_what_each_field_is():
     described = Entry.model_json_schema()["properties"]
     assert "budget" in described["epsilon"]["description"]
-    assert Verifications(format=1, verifications=[]).model_dump_json() == '{"format":1,"verifications":[]}'
+
+
+def test_verifications_are_a_list_and_read_back(tmp_path):
+    assert read_verifications(tmp_path) == []
+    check = {"name": "hashes", "passed": True, "expected": "a", "got": "a"}
+    document = {"tier": 1, "date": "2026-11-25", "seed": 7, "cells": ["psp-mix/jpeg/5"], "checks": [check]}
+    (tmp_path / "verification.json").write_text(json.dumps([{**document, "passed": True, "version": "0.1.0"}]))
+    (only,) = read_verifications(tmp_path)
+    assert isinstance(only, Verification)
+    write_verifications(tmp_path, [only, only])
+    assert len(read_verifications(tmp_path)) == 2
