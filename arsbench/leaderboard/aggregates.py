@@ -51,8 +51,8 @@ def _lines(rows: pd.DataFrame, metrics: Sequence[str]) -> dict[str, list[float |
 def cells_of(rows: pd.DataFrame) -> list[CellMeans]:
     """The means of every cell, by manipulator, level and perturbation."""
     metrics = [column.name for column in SCORES]
-    grouped = rows.groupby(["manipulator", "level", "perturbation"], sort=True)[metrics]
-    means = grouped.mean()
+    grouped = rows.groupby(["manipulator", "level", "perturbation"], sort=True)
+    means = grouped[metrics].mean()
     for metric in metrics:
         if statistics.is_median(metric):
             means[metric] = grouped[metric].median()

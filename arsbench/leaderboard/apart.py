@@ -127,7 +127,9 @@ def protect(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     from arsbench.running.loading import make_manipulator, make_protector
 
     torch.set_num_threads(1)
-    faces = from_bytes(torch.from_numpy(np.load(request["faces"], allow_pickle=False)))
+    size = request["size"]
+    pixels = np.frombuffer(bytearray.fromhex(request["faces"]), dtype=np.uint8).reshape(-1, size, size, 3)
+    faces = from_bytes(torch.from_numpy(pixels))
     keys, epsilon, seed = request["keys"], request["epsilon"], request["seed"]
     device = torch.device("cpu")
     own, os.environ["XDG_CACHE_HOME"] = os.environ["XDG_CACHE_HOME"], request["cache"]

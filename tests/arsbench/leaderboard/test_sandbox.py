@@ -15,6 +15,7 @@ from arsbench.leaderboard import sandbox
 from arsbench.leaderboard.sandbox import GIB, Limits, run_apart
 
 HOSTILE = Path(__file__).with_name("hostile.py")
+FACES = np.full((2, 64, 64, 3), 90, np.uint8)
 LIMITS = Limits(seconds=25, memory=3 * GIB, processes=20, disk=GIB // 8)
 
 
@@ -28,7 +29,6 @@ def given(tmp_path):
     home.mkdir()
     (home / "secret").write_text("the secret")
     (code / "target.txt").write_text(str(home))
-    np.save(code / "faces.npy", np.full((2, 64, 64, 3), 90, np.uint8))
     return code
 
 
@@ -36,7 +36,8 @@ def attempt(code: Path, name: str, limits: Limits = LIMITS):
     request = {
         "readable": [str(code)],
         "who": f"hostile.py:{name}",
-        "faces": str(code / "faces.npy"),
+        "faces": FACES.tobytes().hex(),
+        "size": 64,
         "keys": ["a", "b"],
         "epsilon": 0.3,
         "seed": 0,
@@ -51,7 +52,7 @@ def attempt(code: Path, name: str, limits: Limits = LIMITS):
 
 def test_an_honest_method_gives_its_pictures(given):
     pictures, apart = attempt(given, "Harmless")
-    assert np.array_equal(pictures, np.load(given / "faces.npy"))
+    assert np.array_equal(pictures, FACES)
     assert not apart.folder.exists()
 
 
