@@ -60,12 +60,15 @@ def read_rows(path: Path, count: int) -> pd.DataFrame:
     if path.stat().st_size > LARGEST_ROWS:
         raise ArsbenchError(f"{path.name} has {path.stat().st_size} bytes; rows take at most {LARGEST_ROWS}")
     request = {"readable": [str(path.resolve())], "who": path.name, "path": str(path.resolve()), "rows": count}
-    with run_apart("rows", request, path.name, Limits(seconds=120, memory=3 * GIB)) as apart:
-        with pa.memory_map(str(apart.folder / "rows.arrow")) as source:
-            table = pa.ipc.open_file(source).read_all()
-            rows: pd.DataFrame = table.to_pandas()
-            rows.attrs["schema"] = {field.name: field.type for field in table.schema}
-            return rows
+    limits = Limits(seconds=120, memory=3 * GIB)
+    with (
+        run_apart("rows", request, path.name, limits) as apart,
+        pa.memory_map(str(apart.folder / "rows.arrow")) as source,
+    ):
+        table = pa.ipc.open_file(source).read_all()
+        rows: pd.DataFrame = table.to_pandas()
+        rows.attrs["schema"] = {field.name: field.type for field in table.schema}
+        return rows
 
 
 def picture_paths(folder: Path, manipulator: str, keys: Sequence[str]) -> list[Path]:

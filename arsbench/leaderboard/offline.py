@@ -109,6 +109,8 @@ def complete(rows: pd.DataFrame, entry: Entry, prepared: Prepared) -> Found:
         if counts.get(cell, 0) != (len(images) if cell in wanted else 0):
             have = f"{counts.get(cell, 0)} images in {' / '.join(map(str, cell))}"
             return Found(f"{len(images) if cell in wanted else 0} images in {' / '.join(map(str, cell))}", have)
+    if (rows["weights"] != "").any():
+        return Found("rows of the manipulators' own weights", "rows of random weights")
     budgets = sorted({float(value) for value in rows["epsilon"].fillna(entry.epsilon)})
     if budgets != [entry.epsilon]:
         return Found(f"epsilon {entry.epsilon:g}", f"epsilon {', '.join(f'{b:g}' for b in budgets)}")

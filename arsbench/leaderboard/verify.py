@@ -28,6 +28,7 @@ from arsbench.leaderboard.sandbox import Limits
 from arsbench.running.prepare import Prepared
 from arsbench.running.progress import NoProgress
 from arsbench.running.provenance import version_of
+from arsbench.scoring.columns import IMPERCEPTIBILITY, SCORES
 
 TIERS = (0, 1, 2)
 CELLS = 6
@@ -35,8 +36,11 @@ CELLS = 6
 IMAGES = 50
 """Of how many images, at most."""
 SAME_ROW, SAME_MEAN, MOST = 1e-3, 0.05, 0.9
-"""On another machine a sum is rounded otherwise, and a method that takes signs of gradients may turn a few pixels: a
-row is the same within SAME_ROW + 2 % of its mse, in MOST of a cell's images, and the cell's success within SAME_MEAN."""
+"""On another machine a sum is rounded otherwise, and a method that takes signs of gradients may turn a few pixels: each
+number of a row is the same within SAME_ROW + 2 %, in MOST of a cell's images, and the shares of success within
+SAME_MEAN."""
+_NUMBERS = [c.name for c in (*SCORES, *IMPERCEPTIBILITY) if not c.name.startswith("sr")]
+_SHARES = [c.name for c in SCORES if c.name.startswith("sr")]
 
 
 def verify(
@@ -212,14 +216,16 @@ def _same(rows: pd.DataFrame, again: pd.DataFrame, label: Label) -> Found:
     old = rows[(rows[names] == list(label)).all(axis=1)].set_index("image").reindex(new.index)
     if new.empty:
         return Found("rows", "none")
-    same = (old["mse"] - new["mse"]).abs() <= SAME_ROW + 0.02 * new["mse"].abs()
-    means = [(float(frame["sr_strict"].mean()), float(frame["sr"].mean())) for frame in (old, new)]
-    near = all(abs(a - b) <= SAME_MEAN for a, b in zip(*means, strict=True))
+    same = pd.Series(True, index=new.index)
+    for name in _NUMBERS:
+        before, now = old[name], new[name]
+        close = (before - now).abs() <= SAME_ROW + 0.02 * now.abs()
+        same &= close | (before == now) | (before.isna() & now.isna())
+    far = [name for name in _SHARES if not abs(old[name].mean() - new[name].mean()) <= SAME_MEAN]
     texts = [
-        f"mse {frame['mse'].mean():.4f}, sr {mean[1]:.3f}, sr_strict {mean[0]:.3f}"
-        for frame, mean in zip((old, new), means, strict=True)
+        ", ".join(f"{name} {frame[name].mean():.4f}" for name in ("mse", "sr", "sr_strict")) for frame in (old, new)
     ]
-    if same.mean() >= MOST and near:
+    if same.mean() >= MOST and not far:
         return Found(texts[0], texts[0])
     return Found(f"{texts[0]} as submitted", f"{texts[1]}; {int((~same).sum())} of {len(same)} images differ")
 
