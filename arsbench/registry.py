@@ -1,4 +1,4 @@
-"""Name -> implementation, through entry points; ``FILE.py:Class`` wherever a name is taken.
+"""Name -> implementation, through entry points; ``FILE.py:Class`` or ``NAME:ARGUMENT`` wherever a name is taken.
 
 The built-in methods register exactly as a stranger's package does: in the entry-point groups ``arsbench.protectors``,
 ``arsbench.perturbations`` and ``arsbench.manipulators``.
@@ -97,6 +97,8 @@ def find(kind: str, name: str | type) -> Method:
     if _is_file(name):
         return _from_file(kind, name)
     points = _entry_points(kind)
+    if _takes_argument(kind, name):
+        return _with_argument(kind, name)
     if name not in points:
         raise unknown(kind, name, points)
     if len(points[name]) > 1:
@@ -117,7 +119,7 @@ def found_again(kind: str, name: str, origin: str) -> str:
         raise ArsbenchError(
             f"{kind} '{name}' was given as a class in Python and cannot be found again; name it as FILE.py:Class"
         )
-    return origin if _is_file(origin) else name
+    return origin if _is_file(origin) or _takes_argument(kind, origin) else name
 
 
 def resolve(kind: str, given: Names, groups: Mapping[str, Sequence[str]]) -> list[Method]:
@@ -138,7 +140,8 @@ def resolve(kind: str, given: Names, groups: Mapping[str, Sequence[str]]) -> lis
             try:
                 method = find(kind, member)
             except ArsbenchError:
-                if isinstance(member, str) and not _is_file(member) and member not in _entry_points(kind):
+                known = isinstance(member, str) and (_is_file(member) or _takes_argument(kind, member))
+                if isinstance(member, str) and not known and member not in _entry_points(kind):
                     raise unknown(kind, member, [*_entry_points(kind), *groups]) from None
                 raise
             same = found.setdefault(method.name, method)
@@ -169,8 +172,11 @@ def _items(given: Names) -> list[str | type]:
 
 
 def _is_file_there(text: str) -> bool:
+    start, colon, rest = text.partition(":")
     path = text if text.endswith(".py") else text.rpartition(":")[0]
-    return path.endswith(".py") and Path(path).is_file()
+    return (path.endswith(".py") and Path(path).is_file()) or bool(
+        colon and NAME.fullmatch(start) and Path(rest).is_dir()
+    )
 
 
 def parse_levels(given: str | int | Sequence[int]) -> tuple[int, ...]:
@@ -226,6 +232,23 @@ def _from_entry_point(kind: str, point: importlib.metadata.EntryPoint) -> Method
 
 def _package(point: importlib.metadata.EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+
+
+def _takes_argument(kind: str, text: str) -> bool:
+    """Whether ``text`` is ``NAME:ARGUMENT`` of a registered name, such as ``folder:DIR``."""
+    name, colon, _ = text.partition(":")
+    return bool(colon) and name in _entry_points(kind)
+
+
+def _with_argument(kind: str, text: str) -> Method:
+    """``NAME:ARGUMENT``: the class that ``of(ARGUMENT)`` of the registered class makes, and what identifies it."""
+    name, _, argument = text.partition(":")
+    general = _from_entry_point(kind, _entry_points(kind)[name])
+    make = getattr(general.cls, "of", None)
+    if make is None:
+        raise ArsbenchError(f"{kind} '{name}' takes no argument; give {name} alone")
+    cls, identity = make(argument)
+    return _checked(kind, cls, text, f"{general.source} {identity}", text)
 
 
 def _from_file(kind: str, text: str) -> Method:
