@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import click
 
-from arsbench.cli import checkpoints, data, inspect, reports, run, train
+from arsbench.cli import checkpoints, data, inspect, protect, reports, run, train
 from arsbench.cli.output import BAD_INPUT, DONE, INTERRUPTED, Group, say
 
 
@@ -36,6 +36,7 @@ def commands() -> None:
 for command in (
     run.run,
     run.status,
+    protect.protect,
     reports.table,
     reports.plot,
     inspect.list_,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -70,7 +71,9 @@ class FaceDetector(nn.Module):
         found = raw[rows, columns, anchors]
         middles = torch.stack([columns, rows], 1) + torch.sigmoid(found[:, :2])
         sizes = torch.exp(found[:, 2:4]) * torch.tensor(ANCHORS, dtype=raw.dtype, device=raw.device)[anchors]
-        corners = torch.cat([middles - sizes / 2, middles + sizes / 2], 1) * (side / cells)
+        # As in the original, with the picture's sides rounded after the resizing.
+        scale = torch.tensor([v * size / math.floor(v * size / side + 0.5) for v in (width, height)] * 2).to(raw)
+        corners = torch.cat([middles - sizes / 2, middles + sizes / 2], 1) * scale / cells
         values = torch.cat([corners, scores[rows, columns, anchors][:, None]], 1)
         detections = [Detection(*row) for row in values.tolist()]
         return without_overlaps(sorted(detections, key=lambda d: -d.score))
