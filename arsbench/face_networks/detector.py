@@ -50,7 +50,8 @@ class FaceDetector(nn.Module):
         for layer in self.later:
             x = F.leaky_relu(layer(F.max_pool2d(pad_same(x, 2, 2, value=-torch.inf), 2, 2)), LEAK)
         x = self.conv8(F.max_pool2d(pad_same(x, 2, 1, value=-torch.inf), 2, 1))
-        return x.permute(0, 2, 3, 1).unflatten(3, (len(ANCHORS), 5))
+        raw: Tensor = x.permute(0, 2, 3, 1)
+        return raw.reshape(*raw.shape[:3], len(ANCHORS), 5)
 
     @torch.no_grad()
     def detect(self, x: Tensor, size: int = SIZE, least_score: float = LEAST_SCORE) -> list[Detection]:
