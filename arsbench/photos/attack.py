@@ -1,9 +1,8 @@
 """Noise against several manipulators at once, made for what comes after: enlarging, reducing, a platform's processing.
 
 A gradient method in the manner of EoT-PGD. Each step looks at the picture through one reduction and one processing,
-and at each manipulator with another condition, because the forger's is not known. What is maximised is, over the
-manipulators, the soft minimum of the three ratios to the thresholds of ``sr_strict``: whoever is changed enough
-leaves the gradient to the others.
+and at each manipulator with another condition, because the forger's is not known. What is maximised is how many
+manipulators are changed, softly: of each, the least of the three ratios to the thresholds of ``sr_strict``.
 """
 
 from __future__ import annotations
@@ -29,12 +28,19 @@ STEPS = 60
 MOMENTUM = 0.9
 STEP_SHARE = 0.1
 """First step size over epsilon; it falls to a tenth of that."""
-MARGIN, SHARPNESS = 0.7, 4.0
-"""How far above its thresholds, as a logarithm, a manipulator still counts, and how hard the minimum is."""
-PLAIN_SHARE = 0.4
+SHARPNESS = 4.0
+"""How hard the minimum of the three is."""
+MARGIN, STEEPNESS = 0.2, 3.0
+"""How far above its thresholds, as a logarithm, a manipulator is pushed; those that are near pull hardest, because the
+gradient that one out of reach would take is lost to the others."""
+STILL, ENOUGH = 0.1, 1.0
+"""How much the others pull, and from where on none does."""
+PLAIN_SHARE = 0.3
 """Of the steps: without any processing."""
 OTHER_CROP = 0.1
 """By how much of its side a forger's crop may be wider, narrower or elsewhere."""
+CROPS = 3
+"""How much oftener than each other processing that is drawn."""
 
 View = Callable[[Tensor, Sequence[str]], Tensor]
 
@@ -49,7 +55,7 @@ def views() -> list[View]:
         lambda x, keys: jpeg.differentiable(downscale.differentiable(x, 2.0, keys), 75, keys),
         lambda x, keys: downscale.differentiable(x, 2.0, keys),
         lambda x, keys: blur.differentiable(x, 1.0, keys),
-        cropped_otherwise,
+        *[cropped_otherwise] * CROPS,
     ]
 
 
@@ -134,7 +140,7 @@ def _pull(model: Manipulator, px: Tensor, px_p: Tensor, keys: Sequence[str]) -> 
         y = model.manipulate(px, keys)
     with torch.enable_grad():
         reached = success(y, model.manipulate(px_p, keys).clamp(-1.5, 1.5), px, px_p)
-        gain = -F.softplus(SHARPNESS * (MARGIN - reached)).sum()
+        gain = (torch.sigmoid(STEEPNESS * (reached - MARGIN)) + STILL * reached.clamp(max=ENOUGH)).sum()
     return torch.autograd.grad(gain, px_p)[0]
 
 

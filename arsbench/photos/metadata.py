@@ -8,7 +8,7 @@ from PIL import Image
 
 from arsbench.photos.picture import ORIENTATION, Photo
 
-GPS, PREVIEW = 0x8825, "thumbnail"
+GPS, DETAILS = 0x8825, 0x8769
 PROCESSED_BY = 0x000B
 """EXIF's ProcessingSoftware: where the mark stands in every format."""
 MARK = "arsbench protect"
@@ -38,10 +38,10 @@ def kept_exif(photo: Photo, keep_location: bool, mark: str | None) -> Image.Exif
             if tag == GPS:
                 if keep_location:
                     kept.get_ifd(GPS).update(source.get_ifd(GPS))
-            elif tag == 0x8769:
-                kept.get_ifd(tag).update(source.get_ifd(tag))
+            elif tag == DETAILS:
+                kept.get_ifd(tag).update({k: _text(v) for k, v in source.get_ifd(tag).items()})
             else:
-                kept[tag] = source[tag]
+                kept[tag] = _text(source[tag])
         kept.tobytes()
     except Exception:
         kept = Image.Exif()
@@ -51,6 +51,11 @@ def kept_exif(photo: Photo, keep_location: bool, mark: str | None) -> Image.Exif
     if mark is not None:
         kept[PROCESSED_BY] = mark
     return kept
+
+
+def _text(value: Any) -> Any:
+    """Text with letters beyond ASCII as the bytes that stood in the file: Pillow would write question marks."""
+    return value.encode("latin-1", "replace") if isinstance(value, str) and not value.isascii() else value
 
 
 def has_location(photo: Photo) -> bool:

@@ -18,7 +18,8 @@ from arsbench.faces.sources import Pixels
 
 Samples = NDArray[Any]
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+"""That are read; a JPEG file with more than one picture is MPO."""
 LEAST_SIDE = 16
 ORIENTATION = 0x0112
 BACK = {
@@ -133,7 +134,6 @@ def read_photo(source: Path | bytes, name: str = "") -> Photo:
     name = name or (str(source) if isinstance(source, Path) else "the photo")
     try:
         data = source.read_bytes() if isinstance(source, Path) else source
-        Image.init()  # without it only the commonest formats are known by name
         with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             warnings.simplefilter("ignore")  # large photographs and odd metadata are no concern of the user's
             image.load()
