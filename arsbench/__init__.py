@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from arsbench import contracts
-    from arsbench.api import load_faces, load_manipulator, load_protector, perturb, run, score
+    from arsbench.api import load_faces, load_manipulator, load_protector, perturb, protect, run, score
     from arsbench.contracts import ArsbenchError
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "load_manipulator",
     "load_protector",
     "perturb",
+    "protect",
     "run",
     "score",
 ]

@@ -15,6 +15,8 @@ from arsbench import registry
 from arsbench.contracts import ArsbenchError, Manipulator, Pair, Protector
 from arsbench.faces.delivery import OVERSHOOT, deliver
 from arsbench.faces.tracks import faces_of
+from arsbench.photos.memory import Picture, protect_image
+from arsbench.photos.protect import PhotoProtector, Wanted
 from arsbench.protocol import check_track
 from arsbench.registry import Names
 from arsbench.reports.run import run_with_reports
@@ -24,6 +26,9 @@ from arsbench.running.loading import choose_device, make_manipulator, make_pertu
 from arsbench.running.progress import make_progress
 from arsbench.running.settings import DEFAULTS, Settings
 from arsbench.scoring.scorer import Scorer
+
+WANTED = Wanted()
+"""The defaults of ``protect``."""
 
 
 def run(
@@ -249,6 +254,56 @@ def score(
 def _warn(sentences: Sequence[str]) -> None:
     for sentence in dict.fromkeys(sentences):
         warnings.warn(sentence, stacklevel=3)
+
+
+def protect(
+    image: Picture,
+    protector: str = WANTED.protector,
+    manipulator: str = WANTED.manipulator,
+    strength: str = WANTED.strength,
+    epsilon: float | None = WANTED.epsilon,
+    faces: str = WANTED.faces,
+    *,
+    keep_location: bool = WANTED.keep_location,
+    again: bool = WANTED.again,
+    seed: int = WANTED.seed,
+    track: str = WANTED.track,
+    device: str = WANTED.device,
+) -> Picture:
+    """Protects a photo at its full size: noise made at the manipulators' size is enlarged and added to the original.
+
+    Args:
+        image: a PIL image, or uint8 pixels ``[H, W]``, ``[H, W, 3]`` or ``[H, W, 4]``.
+        protector: ``ensemble``, a registered name, or ``FILE.py:Class``.
+        manipulator: to be protected against: a name, a comma list, or ``all``.
+        strength: ``low``, ``medium`` or ``high``: at most 12, 25 or 38 levels of 255.
+        epsilon: L_inf budget in [-1, 1] units, in place of ``strength``.
+        faces: ``all`` or ``largest`` of those found, a box ``LEFT,TOP,RIGHT,BOTTOM``, or ``none``: the whole picture.
+        keep_location: keep the place in a PIL image's EXIF block.
+        again: protect an image that was protected already.
+        seed: of the draws.
+        track: whose manipulators.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Returns:
+        A copy, of the type it was given, of the same size and mode.
+
+    Raises:
+        ArsbenchError: an unknown name or unusable value, no face, or an image that was protected already.
+    """
+    wanted = Wanted(
+        protector=protector,
+        manipulator=manipulator,
+        strength=strength,
+        epsilon=epsilon,
+        faces=faces,
+        keep_location=keep_location,
+        again=again,
+        seed=seed,
+        track=track,
+        device=device,
+    )
+    return protect_image(image, PhotoProtector(wanted))
 
 
 def _check_pictures(name: str, value: object) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import click
 
-from arsbench.cli import checkpoints, data, inspect, reports, run, train
+from arsbench.cli import checkpoints, data, inspect, protect, reports, run, train
 from arsbench.cli.output import BAD_INPUT, DONE, INTERRUPTED, PIPE_CLOSED, Group, say
 from arsbench.cli.surroundings import prepare_process, stopped_by_signals
 from arsbench.errors import ArsbenchError, describe
@@ -44,6 +44,7 @@ def commands() -> None:
 for command in (
     run.run,
     run.status,
+    protect.protect,
     reports.table,
     reports.plot,
     inspect.list_,
