@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from arsbench import registry
 from arsbench.contracts import ArsbenchError, Manipulator, Pair, Protector
-from arsbench.faces.delivery import deliver
+from arsbench.faces.delivery import OVERSHOOT, deliver
 from arsbench.faces.tracks import faces_of
+from arsbench.photos.memory import Picture, protect_image
+from arsbench.photos.protect import PhotoProtector, Wanted
 from arsbench.protocol import check_track
 from arsbench.registry import Names
 from arsbench.reports.run import run_with_reports
@@ -25,6 +27,9 @@ from arsbench.running.progress import make_progress
 from arsbench.running.results import read_runs
 from arsbench.running.settings import DEFAULTS, Settings
 from arsbench.scoring.scorer import Scorer
+
+WANTED = Wanted()
+"""The defaults of ``protect``."""
 
 
 def run(
@@ -105,8 +110,7 @@ def run(
         trained_on=trained_on,
     )
     outcome = run_with_reports(settings, make_progress(progress))
-    for sentence in [*outcome.notes, *outcome.sentences]:
-        warnings.warn(sentence, stacklevel=2)
+    _warn([*outcome.notes, *outcome.sentences])
     outcome.rows.attrs = {"void": outcome.void, "failures": [failure.sentence for failure in outcome.failures]}
     return outcome.rows
 
@@ -220,6 +224,8 @@ def perturb(x: Tensor, name: str, level: int, keys: Sequence[str], track: str = 
     """
     check_track(track)
     _check_pictures("x", x)
+    if float(x.abs().max()) > OVERSHOOT:
+        _check_range({"x": x})
     if isinstance(keys, str) or len(keys) != len(x) or not all(isinstance(key, str) for key in keys):
         raise ArsbenchError(f"keys must be a list of {len(x)} strings, one for each picture")
     if not isinstance(level, int) or level not in registry.LEVELS:
@@ -230,7 +236,12 @@ def perturb(x: Tensor, name: str, level: int, keys: Sequence[str], track: str = 
     x = deliver(x.float())
     if method is None or level == 0:
         return x
-    return perturbed(make_perturbation(method), method.cls.track_levels(track)[level - 1], x, keys)
+    notes: list[str] = []
+    made = perturbed(
+        make_perturbation(method, notes.extend), method.cls.track_levels(track)[level - 1], x, keys, notes.extend
+    )
+    _warn(notes)
+    return made
 
 
 def score(
@@ -258,14 +269,70 @@ def score(
         ``sr_mask:icml2026``. A metric whose inputs are missing is absent; lpips is absent below 31 pixels.
 
     Raises:
-        ArsbenchError: something is no picture ``[B, 3, H, W]``, shapes differ, values are not finite, or
-            pictures are below 11 pixels.
+        ArsbenchError: something is no picture ``[B, 3, H, W]``, shapes differ, values are not finite, or look like
+            [0, 1] or [0, 255], or pictures are below 11 pixels.
     """
     given = {"y": y, "y_p": y_p, "x": x, "x_p": x_p, "y_clean": y_clean, "px": px, "px_p": px_p}
     for name, value in given.items():
         if value is not None or name in ("y", "y_p"):
             _check_pictures(name, value)
+    _check_range({name: value for name, value in given.items() if value is not None})
     return Scorer(y.device).score(Pair(y, y_p, x, x_p, y_clean, px, px_p))
+
+
+def _warn(sentences: Sequence[str]) -> None:
+    for sentence in dict.fromkeys(sentences):
+        warnings.warn(sentence, stacklevel=3)
+
+
+def protect(
+    image: Picture,
+    protector: str = WANTED.protector,
+    manipulator: str = WANTED.manipulator,
+    strength: str = WANTED.strength,
+    epsilon: float | None = WANTED.epsilon,
+    faces: str = WANTED.faces,
+    *,
+    keep_location: bool = WANTED.keep_location,
+    again: bool = WANTED.again,
+    seed: int = WANTED.seed,
+    track: str = WANTED.track,
+    device: str = WANTED.device,
+) -> Picture:
+    """Protects a photo at its full size: noise made at the manipulators' size is enlarged and added to the original.
+
+    Args:
+        image: a PIL image, or uint8 pixels ``[H, W]``, ``[H, W, 3]`` or ``[H, W, 4]``.
+        protector: ``ensemble``, a registered name, or ``FILE.py:Class``.
+        manipulator: to be protected against: a name, a comma list, or ``all``.
+        strength: ``low``, ``medium`` or ``high``: at most 12, 25 or 38 levels of 255.
+        epsilon: L_inf budget in [-1, 1] units, in place of ``strength``.
+        faces: ``all`` or ``largest`` of those found, a box ``LEFT,TOP,RIGHT,BOTTOM``, or ``none``: the whole picture.
+        keep_location: keep the place in a PIL image's EXIF block.
+        again: protect an image that was protected already.
+        seed: of the draws.
+        track: whose manipulators.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Returns:
+        A copy, of the type it was given, of the same size and mode.
+
+    Raises:
+        ArsbenchError: an unknown name or unusable value, no face, or an image that was protected already.
+    """
+    wanted = Wanted(
+        protector=protector,
+        manipulator=manipulator,
+        strength=strength,
+        epsilon=epsilon,
+        faces=faces,
+        keep_location=keep_location,
+        again=again,
+        seed=seed,
+        track=track,
+        device=device,
+    )
+    return protect_image(image, PhotoProtector(wanted))
 
 
 def _check_pictures(name: str, value: object) -> None:
@@ -276,3 +343,16 @@ def _check_pictures(name: str, value: object) -> None:
         raise ArsbenchError(f"{name} is {said}; give a float tensor [B, 3, H, W] in [-1, 1]")
     if not bool(torch.isfinite(value).all()):
         raise ArsbenchError(f"{name} holds NaN or infinite values; give pictures in [-1, 1]")
+
+
+def _check_range(given: Mapping[str, Tensor]) -> None:
+    """Refuses pictures of another range: half of it would make every MSE a quarter."""
+    # One colour, such as the all-white ceiling, says nothing of the range.
+    spread = {name: x for name, x in given.items() if float((x.amax((1, 2, 3)) - x.amin((1, 2, 3))).max()) > 0.02}
+    ranges = {name: (float(x.min()), float(x.max())) for name, x in spread.items()}
+    for name, (low, high) in ranges.items():
+        if low >= 0 and high > OVERSHOOT:
+            raise ArsbenchError(f"{name} looks like [0, 255]; give pictures in [-1, 1]: x / 127.5 - 1")
+        # A bright picture may have no value below 0, but hardly all of several, nor one that ends at 0 and at 1.
+        if low >= 0 and (all(value[0] >= 0 for value in ranges.values()) or (low < 0.05 and high > 0.95)):
+            raise ArsbenchError(f"{name} looks like [0, 1]; give pictures in [-1, 1]: 2 * x - 1")

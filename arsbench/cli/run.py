@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from arsbench.cli.output import BAD_INPUT, DONE, FINDING, say
+from arsbench.cli.output import BAD_INPUT, DONE, FINDING, console, say
 from arsbench.running.settings import DEFAULTS, IMAGES
 
 if TYPE_CHECKING:
@@ -130,11 +130,9 @@ def _compare_with(like: str, folder: Path | None) -> None:
 
 
 def _show_leaderboard(rows: pd.DataFrame, partial: bool, void: str | None) -> None:
-    from rich.console import Console
-
     from arsbench.reports.terminal import leaderboard
 
-    Console(highlight=False).print(leaderboard(rows, partial, void))
+    console().print(leaderboard(rows, partial, void))
 
 
 @click.command()

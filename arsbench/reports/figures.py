@@ -23,6 +23,7 @@ FORMATS = ("png", "pdf", "svg")
 DPI = 300
 """Dots per inch of a PNG, and of pictures in a PDF."""
 _STYLE = {
+    "backend": "agg",
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,

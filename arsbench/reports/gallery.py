@@ -19,8 +19,9 @@ from arsbench.reports import figures, picture_grid
 from arsbench.reports.picture_grid import Block, Group, Picture
 from arsbench.reports.recipes import Recipe, names_in, read_recipes
 from arsbench.reports.selection import in_order, perturbation_label
+from arsbench.running.bench import Batch, Bench
 from arsbench.running.engines.local import precise
-from arsbench.running.evaluate import Batch, Bench, manipulate, perturb, protect, reference
+from arsbench.running.evaluate import manipulate, perturb, protect, reference
 from arsbench.running.plan import Severity
 from arsbench.running.prepare import Prepared, prepare
 from arsbench.running.references import ReferenceCache, default_folder

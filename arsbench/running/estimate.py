@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arsbench.contracts import ArsbenchError
+from arsbench.running.bench import Batch, Bench
 from arsbench.running.engines.local import precise
-from arsbench.running.evaluate import Batch, Bench, evaluate, protect
+from arsbench.running.evaluate import evaluate, protect
 from arsbench.running.manifest import read_manifest
 from arsbench.running.plan import Plan, Protection, Severity
 from arsbench.running.prepare import RUNS, Prepared, prepare

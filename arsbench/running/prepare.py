@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,11 @@ from arsbench.faces.sources import FaceSource
 from arsbench.faces.tracks import faces_of
 from arsbench.protocol import TRACKS, check_track, groups, protocol
 from arsbench.registry import Method, Names
+from arsbench.running.bench import Bench
 from arsbench.running.checks import check_number, parse_epsilons
-from arsbench.running.evaluate import Bench
 from arsbench.running.loading import choose_device, make_manipulator, make_perturbation, make_protector
-from arsbench.running.plan import (
-    Image,
-    Plan,
-    make_plan,
-    manipulator_identity,
-    protector_identity,
-    severities_of,
-)
-from arsbench.running.provenance import PACKAGES, git_revision, version_of
+from arsbench.running.plan import Image, Plan, make_plan, manipulator_identity, protector_identity, severities_of
+from arsbench.running.provenance import PACKAGES, git_revision, jpeg_library, version_of
 from arsbench.running.references import ReferenceCache
 from arsbench.running.settings import IMAGES, PRECISIONS, WEIGHTS, Settings
 from arsbench.running.store import check_writable
@@ -62,9 +55,11 @@ class Prepared:
     protectors: Mapping[tuple[str, str, float | None], Protector]
     perturbations: Mapping[str, Method]
     origins: Mapping[str, Mapping[str, str]]
+    notes: Sequence[str] = ()
 
     def bench(self, name: str, cache: ReferenceCache) -> Bench:
         """The bench of one manipulator."""
+        notes: list[str] = []
         return Bench(
             plan=self.plan,
             manipulator_name=name,
@@ -73,10 +68,11 @@ class Prepared:
                 protection: self.protectors[protection.protector, protection.trained_on or name, protection.epsilon]
                 for protection in self.plan.protections(name)
             },
-            perturbations={key: make_perturbation(method) for key, method in self.perturbations.items()},
+            perturbations={key: make_perturbation(method, notes.extend) for key, method in self.perturbations.items()},
             scorer=Scorer(self.manipulators[name].device),
             cache=cache,
             recogniser=None if self.plan.identity is None else load_face_recogniser(self.device),
+            notes=notes,
         )
 
     def header(self) -> dict[str, Any]:
@@ -94,7 +90,11 @@ class Prepared:
             },
             "faces": str(self.source.folder) if isinstance(self.source, FolderFaces) else None,
             "origins": {kind: dict(names) for kind, names in self.origins.items()},
-            "versions": {"python": platform.python_version(), **{name: version_of(name) for name in PACKAGES}},
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version_of(name) for name in PACKAGES},
+                "jpeg": jpeg_library(),
+            },
             "git_revision": git_revision(),
             "epsilons": list(self.plan.epsilons),
             "trained_on": list(self.plan.trained_on),
@@ -154,8 +154,9 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
         _check_place(settings.out)
     source = _faces(settings)
     random = settings.weights == "random"
+    notes = [note for method in (*protectors, *manipulators, *(makers or ()), *perturbations) for note in method.notes]
     models = {
-        method.name: make_manipulator(method, settings.track, device, random_weights=random)
+        method.name: make_manipulator(method, settings.track, device, random_weights=random, note=notes.extend)
         for method in {m.name: m for m in (*manipulators, *(makers or ()))}.values()
     }
     ceilings = {method.name for method in protectors if method.cls.ceiling}
@@ -166,7 +167,9 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
         for name, epsilon in itertools.product([m.name for m in against], epsilons):
             budget = None if method.name in ceilings else epsilon
             if (method.name, name, budget) not in made:
-                made[method.name, name, budget] = make_protector(method, models[name], epsilon, settings.seed)
+                made[method.name, name, budget] = make_protector(
+                    method, models[name], epsilon, settings.seed, notes.extend
+                )
     by_name = {method.name: method for method in protectors}
     identities: dict[str, dict[str, list[Any]]] = {name: {} for name in by_name}
     for (protector, name, _), one in made.items():

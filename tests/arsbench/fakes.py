@@ -18,6 +18,7 @@ class Mirror(Manipulator):
     """Deterministic, and too weak to let noise through; counts the images it has seen."""
 
     name = "mirror"
+    weights_sha256 = "of no weights"  # its outputs depend on nothing but its code
     seen: ClassVar[int] = 0
 
     def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:

@@ -12,8 +12,10 @@ import torch
 
 from arsbench.contracts import ArsbenchError
 from arsbench.faces.sources import FaceSource
+from arsbench.process_state import exits_refused
+from arsbench.running.bench import Batch, Bench
 from arsbench.running.engines.batch_size import batch_size
-from arsbench.running.evaluate import Batch, Bench, evaluate
+from arsbench.running.evaluate import evaluate
 from arsbench.running.manifest import Failure
 from arsbench.running.order import Done
 from arsbench.running.plan import Cell, Plan, Protection, Severity
@@ -48,6 +50,7 @@ def run(
     store: Store,
     batch: int | None = None,
     progress: NoProgress | None = None,
+    notes: list[str] | None = None,
 ) -> list[Failure]:
     """Computes and stores every row of the plan that the store lacks.
 
@@ -59,15 +62,17 @@ def run(
         batch: images at a time; memory does not depend on how many there are in all. ``None``: as many as fit. Where
             a batch turns out not to fit, its images are done again in halves, and those after it, too.
         progress: what is shown meanwhile.
+        notes: what a reader should know of the methods is added to them.
 
     Returns:
         The failures of cells that could not be computed; all the others are stored.
     """
     progress = progress or NoProgress()
+    notes = [] if notes is None else notes
     failures: list[Failure] = []
     done = store.done()
     progress.start(done.size, int(done.sum()))
-    with precise():
+    with precise(), exits_refused():
         for manipulator in plan.manipulators:
             bench = benches[manipulator]()
             at_once = batch or batch_size(bench.manipulator, source.size)
@@ -77,6 +82,10 @@ def run(
                 waiting[:0] = others
                 try:
                     _one_batch(plan, source, bench, store, work, failures, progress)
+                    for note in bench.notes:
+                        if note not in notes:
+                            notes.append(note)
+                            progress.note(note)
                 except torch.OutOfMemoryError as error:
                     _free()
                     if len(work.indices) == 1:
