@@ -161,7 +161,8 @@ def scores_of(folder: Path) -> pd.Series[float]:
         )
     except (OSError, ValueError) as error:
         raise ArsbenchError(f"{folder / ROWS} cannot be read; verify the entry") from error
-    return table.to_pandas().groupby("image")["sr_strict"].mean()
+    scores: pd.Series[float] = table.to_pandas().groupby("image")["sr_strict"].mean()
+    return scores
 
 
 def board(folders: Sequence[Path], track: str = "open") -> list[Standing]:
@@ -204,9 +205,7 @@ def board(folders: Sequence[Path], track: str = "open") -> list[Standing]:
         if one.entry.method.class_ == f"arsbench:{control}" and not _UNRANKED & set(one.marks.replace("N", ""))
     }
     compared = {one.entry.name: one for one in made if one in ranked or one.entry.name in lines.values()}
-    found = tiers(
-        {name: scores_of(one.folder) for name, one in compared.items()}, [one.entry.name for one in ranked]
-    )
+    found = tiers({name: scores_of(one.folder) for name, one in compared.items()}, [one.entry.name for one in ranked])
     standing = []
     for one in made:
         name = one.entry.name

@@ -80,9 +80,8 @@ def submit(given: Submission, flags: Sequence[Flag] = (), progress: NoProgress |
         ArsbenchError: something that was given cannot be used, the method fails, or the folder is there.
         VoidRun: the controls miss.
     """
-    _check(given)
+    refuse_early(given)
     prepared, name = prepared_for(given.method, given.track, given.images)
-    _check_beside(given)
     plan = prepared.plan
     rows, failures = compute(
         prepared,
@@ -100,7 +99,8 @@ def submit(given: Submission, flags: Sequence[Flag] = (), progress: NoProgress |
     return _write(given, prepared, own, flags)
 
 
-def _check(given: Submission) -> None:
+def refuse_early(given: Submission) -> None:
+    """Raises ArsbenchError for what can be seen to be unusable before anything runs."""
     if not re.fullmatch(registry.NAME, given.name) or len(given.name) > 64:
         raise ArsbenchError(f"the name '{given.name}' cannot be used; give letters, digits, _ . + - (at most 64)")
     if given.out.exists():
@@ -111,6 +111,7 @@ def _check(given: Submission) -> None:
     for perturbation in given.trained_on:
         if perturbation not in board:
             raise registry.unknown("perturbation", perturbation, board)
+    _check_beside(given)
 
 
 def _check_beside(given: Submission) -> None:
