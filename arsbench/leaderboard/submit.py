@@ -30,7 +30,7 @@ from arsbench.protocol import groups
 from arsbench.running.prepare import RUNS, Prepared
 from arsbench.running.progress import NoProgress
 from arsbench.running.store import SCHEMA
-from arsbench.scoring.controls import verdict
+from arsbench.scoring.controls import Verdict, verdict
 
 BOARD = Path("results/leaderboard")
 """Where entries lie in the repository."""
@@ -92,7 +92,7 @@ def submit(given: Submission, flags: Sequence[Flag] = (), progress: NoProgress |
     if failures:
         raise ArsbenchError(failures[0].sentence)
     for manipulator in plan.manipulators:
-        judged = verdict(rows, manipulator)
+        judged: Verdict = verdict(rows, manipulator)
         if judged.void:
             raise VoidRun(f"the run is void for manipulator '{manipulator}': {judged.reason}")
     own = rows[rows["protector"] == name].reset_index(drop=True)
