@@ -29,12 +29,14 @@ from arsbench.leaderboard.flags import (
     SMALL_EPSILON,
 )
 from arsbench.leaderboard.grid import EPSILON, SEED, compute, prepared_for
+from arsbench.protocol import groups
 from arsbench.registry import Method, describe
 from arsbench.running.loading import make_protector
 from arsbench.running.prepare import Prepared
 from arsbench.running.progress import NoProgress
 
 GRID_FACES = 2
+STRANGE_SEED = 918273645
 STRANGE_KEY = "Ünrelated / face, no. 7.jpg"
 
 
@@ -83,7 +85,7 @@ def check(method: str | type, track: str = "open", grid: bool = True, progress: 
         ArsbenchError: there is no such method.
     """
     found = registry.find("protector", method)
-    prepared, name = prepared_for(method, track, BATCH)
+    prepared, name = prepared_for(method, track, BATCH, groups("manipulator")["all"][0])
     report = Report(name)
     if found.cls.ceiling:
         return report
@@ -127,7 +129,7 @@ class _Trial:
         """protect() as the harness calls it; what it raises is a finding."""
         purpose = draw(keys[0], f"protect {self.method.name}", protector.seed)
         try:
-            with seeded(purpose if seed is None else seed), torch.enable_grad():
+            with _settings_kept(), seeded(purpose if seed is None else seed), torch.enable_grad():
                 return protector.protect(x.clone(), list(keys))
         except (Exception, SystemExit) as error:
             said = str(error) if isinstance(error, ArsbenchError) else describe(error)
@@ -209,7 +211,11 @@ class _Trial:
     def _generators(self) -> None:
         """The generators, without the harness's own seeding."""
         protector = self.make()
-        with _generators_kept():
+        with _generators_kept(), _settings_kept():
+            # Into states that no method would seed.
+            torch.manual_seed(STRANGE_SEED)
+            np.random.seed(STRANGE_SEED)  # noqa: NPY002 - the global generator is what is looked at
+            random.seed(STRANGE_SEED)
             states = _generator_states()
             _quietly(lambda: protector.protect(self.x[:1].clone(), self.keys[:1]))
             touched = [name for name, state in _generator_states().items() if state != states[name]]

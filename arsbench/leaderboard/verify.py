@@ -7,6 +7,7 @@ Tier 1 draws its cells when it runs: whoever made the entry cannot know which th
 from __future__ import annotations
 
 import datetime
+import functools
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,7 +74,7 @@ def verify(
     replayed: list[str] = []
     entry = _readable(folder, checks)
     if entry is not None and _all(checks):
-        prepared, _ = prepared_for("none", entry.track, entry.images)
+        prepared = whole_grid(entry.track, entry.images)
         rows = _tier_0(folder, entry, prepared, checks)
         if rows is not None and tier > 0 and _all(checks):
             replayed = _replay(
@@ -93,6 +94,12 @@ def verify(
 def record(folder: Path, verification: Verification) -> None:
     """Appends a verification to those of the entry."""
     write_verifications(folder, [*read_verifications(folder), verification])
+
+
+@functools.lru_cache(maxsize=2)
+def whole_grid(track: str, images: int) -> Prepared:
+    """Cells, faces and manipulators that an entry of so many images is held against; loaded once for many entries."""
+    return prepared_for("none", track, images)[0]
 
 
 def _all(checks: Sequence[Check]) -> bool:
@@ -173,7 +180,7 @@ def _replay(
 ) -> list[str]:
     """Computes cells again and compares; which they were."""
     made: dict[str, Pixels] = {}
-    whole, _ = prepared_for("none", entry.track, entry.images)
+    whole = whole_grid(entry.track, entry.images)
     plan = whole.plan
     indices = list(range(len(plan.images)))
     if seed is not None and len(indices) > IMAGES:

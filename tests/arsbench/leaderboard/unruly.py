@@ -87,7 +87,7 @@ class Beyond(Clean):
     name = "beyond"
 
     def protect(self, x, keys):
-        return x + 0.2
+        return torch.where(x == x.amax(), 1.2, x)
 
 
 class Budget(Clean):
