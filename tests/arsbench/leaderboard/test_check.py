@@ -66,7 +66,7 @@ def test_a_method_that_is_slow(monkeypatch):
 
 
 def test_a_method_that_saturates(monkeypatch):
-    monkeypatch.setattr(checking, "SATURATED", 0.05)
+    monkeypatch.setattr(checking, "SATURATED", 0.15)
     assert "saturation" in found("Saturation")
     assert "saturation" not in found("Clean")
 

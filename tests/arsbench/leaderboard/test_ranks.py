@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 from datetime import date
@@ -225,9 +227,10 @@ def test_every_format_has_tiers_intervals_and_marks(entries):
     assert f"{mean:.3f} ± 0.050" in table.render(found, "markdown")
     assert f"{mean:.3f}" in table.render(found, "latex")
     assert MARKS["T"] in table.render(found, "markdown")
-    first = table.render(found, "csv").splitlines()[1].split(",")
-    assert first[:2] == ["1", "strong"]
-    assert [float(v) for v in first[2:5]] == pytest.approx([mean, low, high])
+    first = next(csv.DictReader(io.StringIO(table.render(found, "csv"))))
+    assert (first["tier"], first["entry"]) == ("1", "strong")
+    ends = [float(first[f"sr_strict{end}"]) for end in ("", " low", " high")]
+    assert ends == pytest.approx([mean, low, high])
     document = json.loads(table.render(found, "json"))
     assert document[0]["aggregates"]["all"]["sr_strict"] == [mean, low, high]
     assert document[1]["marks"] == {"T": MARKS["T"], "B": MARKS["B"]}
