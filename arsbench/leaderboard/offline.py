@@ -104,8 +104,8 @@ def complete(rows: pd.DataFrame, entry: Entry, prepared: Prepared) -> Found:
     strange = set(rows["image"]) - images
     if strange:
         return Found("the first images of the test split", f"image {sorted(strange)[0]}")
-    sizes = rows.groupby(keys[:3]).size()
-    counts = {(str(m), str(p), int(level)): int(n) for (m, p, level), n in sizes.items()}  # type: ignore[misc]
+    sizes = rows.groupby(keys[:3], as_index=False).size()
+    counts = {(str(m), str(p), int(level)): int(n) for m, p, level, n in sizes.itertuples(index=False)}
     for cell in sorted(wanted | set(counts)):
         if counts.get(cell, 0) != (len(images) if cell in wanted else 0):
             have = f"{counts.get(cell, 0)} images in {' / '.join(map(str, cell))}"

@@ -121,6 +121,8 @@ def _check_beside(given: Submission) -> None:
     for extra in given.beside:
         if path is None or extra.resolve().parent != path.resolve().parent or not extra.is_file():
             raise ArsbenchError(f"{extra} does not lie beside the method's file, where the method would look for it")
+        if extra.suffix == ".py":
+            raise ArsbenchError(f"{extra} is code, and a method is one file; put what it needs of it into that file")
         if extra.stat().st_size > LARGEST_CODE:
             raise ArsbenchError(f"{extra} has more than {LARGEST_CODE} bytes; an entry's file must be smaller")
 
