@@ -15,7 +15,20 @@ from collections.abc import Sequence
 
 import click
 
-from arsbench.cli import checkpoints, compare, data, inspect, protect, reports, reproduce, run, train
+from arsbench.cli import (
+    check,
+    checkpoints,
+    compare,
+    data,
+    faces,
+    inspect,
+    leaderboard,
+    protect,
+    reports,
+    reproduce,
+    run,
+    train,
+)
 from arsbench.cli.output import BAD_INPUT, DONE, INTERRUPTED, PIPE_CLOSED, Group, PipeClosed, say
 from arsbench.cli.surroundings import prepare_process, stopped_by_signals
 from arsbench.errors import ArsbenchError, describe
@@ -55,6 +68,11 @@ for command in (
     train.train,
     checkpoints.checkpoints,
     data.data,
+    faces.faces,
+    check.new,
+    check.check,
+    check.submit,
+    leaderboard.leaderboard,
 ):
     commands.add_command(command)
 
