@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import click
 
-from arsbench.cli import checkpoints, data, inspect, protect, reports, run, train
+from arsbench.cli import checkpoints, data, inspect, protect, reports, run, site, train
 from arsbench.cli.output import BAD_INPUT, DONE, INTERRUPTED, PIPE_CLOSED, Group, say
 from arsbench.cli.surroundings import prepare_process, stopped_by_signals
 from arsbench.errors import ArsbenchError, describe
@@ -52,6 +52,8 @@ for command in (
     train.train,
     checkpoints.checkpoints,
     data.data,
+    site.view,
+    site.leaderboard,
 ):
     commands.add_command(command)
 

@@ -24,6 +24,7 @@ from arsbench.scoring import statistics
 from arsbench.scoring.columns import MEASURED
 
 _BETTER = {column.name: "higher" if column.higher_is_better else "lower" for column in MEASURED}
+_BETTER["sr_strict_worst"] = "higher"
 _LABELS = {
     "mse": "MSE",
     "psnr": "PSNR",
@@ -32,6 +33,7 @@ _LABELS = {
     "sr": "SR",
     "sr_mask": "SR_mask",
     "sr_strict": "sr_strict",
+    "sr_strict_worst": "worst case",
     "amplification": "amplification",
     "unrecovered": "unrecovered",
     "protected_psnr": "protected PSNR",
@@ -70,6 +72,11 @@ def _column(metric: str, interval: bool = False, essential: bool = False) -> Col
     digits = _DIGITS.get(metric, 3)
     short = _SHORT.get(metric, "")
     return Column(_LABELS[metric], _BETTER[metric], digits, interval=interval, essential=essential, short=short)
+
+
+def metric_column(metric: str, interval: bool = False) -> Column:
+    """The column of a metric: its name, digits and direction; for the pages, which show the same numbers."""
+    return _column(metric, interval)
 
 
 def _value(line: Mapping[Any, Any], metric: str) -> Value:
