@@ -96,11 +96,13 @@ def protect(photos: Sequence[Path], out: Path, as_json: bool, no_verify: bool, *
 
 def _tasks(photos: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     """Each photo's file, and its name under the output folder."""
-    from arsbench.faces.folder import picture_keys
+    from arsbench.faces.folder import list_pictures
 
     for path in photos:
         if path.is_dir():
-            yield from ((path / key, key) for key in picture_keys(path))
+            listing = list_pictures(path)
+            yield from ((file, key) for key, file in listing.paths.items())
+            yield from ((path / name, name) for name in listing.unusable)
         else:
             yield path, path.name
 
