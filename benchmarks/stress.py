@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
+import pkgutil
 import platform
 import random
 import resource
@@ -32,7 +34,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-import arsbench.reports.run  # noqa: F401 - as another account it could not be imported
+import arsbench
 from arsbench import api, reports
 from arsbench.cli import execute_command
 from arsbench.contracts import ArsbenchError
@@ -223,7 +225,7 @@ def full_disks(folder: Path, draws: random.Random, reference: Any) -> Iterator[C
 
     # Kibibytes: too small for the manifest, for the first parts, for the tables.
     yield from [lambda size=size: tmpfs(size) for size in (4, 16, 32, 64, 96, 128, 192)]
-    yield from [lambda size=size: limited(size) for size in (1, 500, 4000, 8000, 16000, 19000)]
+    yield from [lambda size=size: limited(size) for size in (500, 1000, 4000, 8000, 16000, 19000)]
 
 
 def unwritable(folder: Path, draws: random.Random, reference: Any) -> Iterator[Callable[[], None]]:
@@ -468,7 +470,10 @@ def main() -> int:
         folder.chmod(0o755)
         RUN[:] = [argument.replace(str(FAKES), str(shutil.copy(FAKES, folder))) for argument in RUN]
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        # What is read once for a process, every process forked from this one has.
+        # What is imported and read once for a process, every process forked from this one has.
+        for module in pkgutil.walk_packages(arsbench.__path__, "arsbench."):
+            if module.name.split(".")[1] in ("cli", "reports", "running"):
+                importlib.import_module(module.name)
         api.run(f"{FAKES}:Push", f"{FAKES}:Mirror", "none", images=1, cache=False)
         code, said = command(folder, *RUN, folder / "reference")
         expect(code == 0, f"the undisturbed run fails: {said}")
