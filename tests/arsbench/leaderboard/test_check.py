@@ -77,6 +77,7 @@ def test_a_broken_promise_to_be_batch_invariant_is_an_error():
     assert found("BrokenPromise")["batch-dependence"].level == "error"
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_is_named():
     report = check(f"{UNRULY}:FailsOnePicture")
     assert [flag.name for flag in report.flags] == ["grid"]
