@@ -24,7 +24,7 @@ from arsbench.scoring.amplification import AMPLIFICATION_THRESHOLD
 from arsbench.scoring.sr import SR_THRESHOLD
 from arsbench.scoring.unrecovered import UNRECOVERED_THRESHOLD
 
-STEPS = 60
+STEPS = 50
 MOMENTUM = 0.9
 STEP_SHARE = 0.1
 """First step size over epsilon; it falls to a tenth of that."""
