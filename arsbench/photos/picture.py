@@ -94,8 +94,15 @@ class Photo:
         return np.asarray(self.image)[..., -1] if self.mode in ("LA", "RGBA") else None
 
     def upright(self) -> Image.Image:
-        """What people see: RGB, 8 bits, turned, over white where it is transparent."""
-        return to_rgb(self.image)
+        """What people see: RGB, 8 bits, turned, over white where it is transparent.
+
+        Raises:
+            ArsbenchError: its values go beyond 16 bits.
+        """
+        try:
+            return to_rgb(self.image)
+        except ValueError as error:
+            raise ArsbenchError(f"{self.name} cannot be shown: {error}; convert it to 8 or 16 bits first") from error
 
     def stored(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """``[H, W, C]`` of the upright picture -> of the stored one."""
@@ -137,13 +144,26 @@ def read_photo(source: Path | bytes, name: str = "") -> Photo:
         with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             warnings.simplefilter("ignore")  # large photographs and odd metadata are no concern of the user's
             image.load()
+            _keep_metadata(image)
             return take(image, name, image.format or "", len(data))
     except ArsbenchError:
         raise
-    except UnidentifiedImageError as error:
+    except OSError as error:
+        if not isinstance(error, UnidentifiedImageError):
+            reason = error.strerror or str(error)
+            raise ArsbenchError(f"{name} cannot be read as a photo ({reason}); give another copy of it") from error
         raise ArsbenchError(f"{name} is no photo that arsbench reads; give one of: {', '.join(FORMATS)}") from error
     except Exception as error:  # a decoder facing a broken file raises anything
         raise ArsbenchError(f"{name} cannot be read as a photo ({error}); give another copy of it") from error
+
+
+def _keep_metadata(image: Image.Image) -> None:
+    """Reads the parts of the EXIF block that Pillow would look for in the file later, when it is closed."""
+    try:
+        for tag in (0x8769, 0x8825):
+            image.getexif().get_ifd(tag)
+    except Exception:  # whoever needs a damaged block says so
+        return
 
 
 def take(image: Image.Image, name: str = "the photo", format: str = "", size_in: int = 0) -> Photo:

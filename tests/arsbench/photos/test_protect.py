@@ -89,9 +89,14 @@ def test_a_folder_is_protected_with_its_folders(cli, quick, tmp_path):
     (tmp_path / "in" / "sub").mkdir(parents=True)
     twelve_photos.make("web.webp", tmp_path / "in" / "a.webp")
     twelve_photos.make("grey.jpg", tmp_path / "in" / "sub" / "b.jpg")
-    cli(tmp_path / "in", *quick, "--out", tmp_path / "out", "--no-verify")
+    (tmp_path / "in" / "film.mov").write_bytes(b"no photo")
+    code, _, err = cli(tmp_path / "in", *quick, "--out", tmp_path / "out", "--no-verify")
     written = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
     assert written == ["a.webp", "sub/b.jpg"]
+    assert (code, "1 other files" in err) == (0, True)
+    (tmp_path / "out" / "a.webp").unlink()
+    code, out, err = cli(tmp_path / "in", *quick, "--out", tmp_path / "out", "--no-verify")
+    assert (code, out.count(" -> "), "1 photos of a folder" in err) == (0, 1, True)
 
 
 @pytest.mark.parametrize(
