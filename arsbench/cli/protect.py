@@ -104,17 +104,20 @@ def protect(photos: Sequence[Path], out: Path, as_json: bool, no_verify: bool, *
 
 def _tasks(photos: Sequence[Path]) -> Iterator[tuple[Path, str, bool]]:
     """Each photo's file, its name under the output folder, and whether it came with a folder."""
-    from arsbench.faces.folder import picture_keys
+    from arsbench.faces.folder import list_pictures
 
     for path in photos:
         if not path.is_dir():
             yield path, path.name, False
             continue
-        keys = picture_keys(path)
-        chosen = [key for key in keys if Path(key).suffix.lower() in PHOTO_SUFFIXES]
-        if len(chosen) < len(keys):
-            say(f"{len(keys) - len(chosen)} other files in {path} are no photos by their names and are left out")
-        yield from ((path / key, key, True) for key in chosen)
+        listing = list_pictures(path)
+        chosen = {key: file for key, file in listing.paths.items() if Path(key).suffix.lower() in PHOTO_SUFFIXES}
+        if len(chosen) < len(listing.paths):
+            others = len(listing.paths) - len(chosen)
+            say(f"{others} other files in {path} are no photos by their names and are left out")
+        for name, reason in listing.unusable.items():
+            say(f"{path / name} is left out{f': {reason}' if reason else ''}")
+        yield from ((file, key, True) for key, file in chosen.items())
 
 
 def _show(outcome: Outcome) -> None:

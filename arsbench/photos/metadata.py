@@ -81,6 +81,8 @@ def has_location(photo: Photo) -> bool:
 def kept_options(photo: Photo, format: str) -> dict[str, Any]:
     """What else is written as it was: colour profile, resolution, comment."""
     options = {name: photo.image.info[name] for name in KEPT if photo.image.info.get(name)}
+    if format == "PNG" and isinstance(photo.image.info.get("transparency"), int):
+        options["transparency"] = photo.image.info["transparency"]
     if format != "JPEG":
         options.pop("comment", None)
     if format not in ("JPEG", "PNG", "TIFF"):

@@ -88,7 +88,11 @@ def add_noise(photo: Photo, noise: NDArray[np.float32], epsilon: float) -> Sampl
     alpha = photo.alpha()
     if alpha is not None:
         change = np.where(alpha[..., None] > 0, change, 0)
-    return _within(original, original.astype(np.float32) + change, limit, photo.top)
+    samples = _within(original, original.astype(np.float32) + change, limit, photo.top)
+    key = photo.image.info.get("transparency")
+    if isinstance(key, int):  # of deep grey: one value stands for nothing, and no other may become it
+        samples = np.where((original == key) | (samples == key), original, samples)
+    return samples
 
 
 def _within(original: Samples, wanted: NDArray[Any], limit: float, top: float) -> Samples:

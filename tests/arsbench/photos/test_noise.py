@@ -41,7 +41,7 @@ def test_a_positive_success_is_what_sr_strict_asks_for(faces, pair):
 
 def test_the_attack_changes_both_manipulators_within_epsilon(faces, pair):
     x, keys = faces[0][:1], faces[1][:1]
-    made = ensemble_noise(x, keys, pair, EPSILON, [SEEN], steps=30)
+    made = ensemble_noise(x, keys, pair, EPSILON, [SEEN], steps=20)
     assert float(made.abs().max()) <= EPSILON + 1e-6
     x_p = (x + SEEN(made, "lanczos")).clamp(-1, 1)
     with torch.no_grad():
@@ -82,10 +82,26 @@ def test_a_registered_protector_attacks_all_manipulators_at_once(faces, pair):
     assert y.shape == (1, 3, 64, 128)
 
 
+class Learned(Protector):
+    """Knows one manipulator, as one with weights does."""
+
+    name = "learned"
+
+    def __init__(self, manipulator, epsilon=0.3, seed=0):
+        super().__init__(manipulator, epsilon, seed)
+        if manipulator.name != "psp-mix":
+            raise ArsbenchError(f"no weights for {manipulator.name}")
+
+    def protect(self, x, keys):
+        return (x + self.epsilon * torch.sign(x.flip(-1))).clamp(-1, 1)
+
+
 def test_a_learned_protector_is_tried_against_each_manipulator_that_it_knows(faces, pair):
-    made = noise_for("ars", *faces, pair, EPSILON, [SEEN, SEEN], False, 0)
+    made = noise_for(Learned, *faces, pair, EPSILON, [SEEN, SEEN], False, 0)
     assert made.shape == (2, 3, 64, 64)
     assert 0.1 < float(made.abs().max()) <= EPSILON + 1e-6
+    with pytest.raises(ArsbenchError, match="no weights for"):
+        noise_for(Learned, *faces, pair[:1], EPSILON, [SEEN, SEEN], False, 0)
 
 
 class Over(Protector):

@@ -256,3 +256,25 @@ def test_a_palette_becomes_colours_and_says_so(tmp_path):
     again, _ = check_written(path, photo, encoded, EPSILON)
     assert (path.name, again.mode, encoded.format) == ("picture.gif.png", "RGB", "PNG")
     assert any("mode P" in note for note in photo.notes)
+
+
+def test_the_transparent_value_of_deep_grey_is_kept_and_stays_transparent(tmp_path):
+    source = tmp_path / "deep.png"
+    values = np.random.default_rng(0).integers(0, 65536, (64, 64), dtype=np.uint16)
+    values[:20] = 4000
+    Image.fromarray(values).save(source, transparency=4000)
+    (tmp_path / "out").mkdir()
+    _, path, _ = protected_file(source, tmp_path / "out")
+    with Image.open(path) as after:
+        assert after.info["transparency"] == 4000
+        assert np.array_equal(np.asarray(after) == 4000, values == 4000)
+        assert not np.array_equal(np.asarray(after), values)
+
+
+@pytest.mark.parametrize(("data", "said"), [(b"%!PS", "PostScript"), (b"", "cannot be read"), (b"GIF89a", "cannot")])
+def test_what_is_no_photo_is_told_in_a_sentence(tmp_path, data, said):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(data)
+    with pytest.raises(ArsbenchError, match=said) as error:
+        read_photo(path)
+    assert "\n" not in str(error.value)
