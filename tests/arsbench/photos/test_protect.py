@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 
 import numpy as np
@@ -10,7 +12,9 @@ from PIL import Image
 
 import arsbench
 from arsbench.cli import execute_command
+from arsbench.cli.protect import protect as command
 from arsbench.contracts import ArsbenchError
+from arsbench.photos.protect import Wanted
 from arsbench.photos.verify import PROCESSINGS
 from tests.arsbench.photos import twelve_photos
 
@@ -147,6 +151,16 @@ def test_python_gives_back_what_it_was_given(fake):
 def test_python_refuses_what_is_no_picture(image, fake):
     with pytest.raises(ArsbenchError, match="give a PIL image"):
         arsbench.protect(image, fake("Push"), fake("Mirror"), faces="none")
+
+
+def test_the_command_and_python_have_the_same_defaults():
+    context = command.make_context("protect", ["photo.jpg"])
+    shared = {field.name: field.default for field in dataclasses.fields(Wanted) if field.name in context.params}
+    assert {"protector", "strength", "faces", "format", "keep_location", "seed"} <= shared.keys()
+    assert {name: context.params[name] for name in shared} == shared
+    for name, parameter in inspect.signature(arsbench.protect).parameters.items():
+        if name != "image":
+            assert parameter.default == getattr(Wanted(), name)
 
 
 @pytest.mark.slow
