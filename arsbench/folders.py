@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 from arsbench.errors import ArsbenchError
@@ -30,3 +33,13 @@ def cache_home() -> Path:
     if folder is None:
         raise ArsbenchError("this account has no home folder to keep files in; set XDG_CACHE_HOME to a folder of yours")
     return folder
+
+
+def give_matplotlib_a_folder() -> None:
+    """For an account without a home folder, where matplotlib cannot be imported: one that goes with the process."""
+    try:
+        Path.home()
+    except RuntimeError:
+        if "MPLCONFIGDIR" not in os.environ:
+            os.environ["MPLCONFIGDIR"] = folder = tempfile.mkdtemp(prefix="arsbench-matplotlib-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)

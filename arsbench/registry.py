@@ -243,7 +243,7 @@ def _takes_argument(kind: str, text: str) -> bool:
 def _with_argument(kind: str, text: str) -> Method:
     """``NAME:ARGUMENT``: the class that ``of(ARGUMENT)`` of the registered class makes, and what identifies it."""
     name, _, argument = text.partition(":")
-    general = _from_entry_point(kind, _entry_points(kind)[name])
+    general = find(kind, name)
     make = getattr(general.cls, "of", None)
     if make is None:
         raise ArsbenchError(f"{kind} '{name}' takes no argument; give {name} alone")

@@ -15,8 +15,22 @@ from collections.abc import Sequence
 
 import click
 
-from arsbench.cli import checkpoints, compare, data, inspect, protect, reports, reproduce, run, train
-from arsbench.cli.output import BAD_INPUT, DONE, INTERRUPTED, PIPE_CLOSED, Group, say
+from arsbench.cli import (
+    check,
+    checkpoints,
+    compare,
+    data,
+    faces,
+    inspect,
+    leaderboard,
+    protect,
+    reports,
+    reproduce,
+    run,
+    site,
+    train,
+)
+from arsbench.cli.output import BAD_INPUT, DONE, INTERRUPTED, PIPE_CLOSED, Group, PipeClosed, say
 from arsbench.cli.surroundings import prepare_process, stopped_by_signals
 from arsbench.errors import ArsbenchError, describe
 
@@ -55,6 +69,12 @@ for command in (
     train.train,
     checkpoints.checkpoints,
     data.data,
+    faces.faces,
+    check.new,
+    check.check,
+    check.submit,
+    leaderboard.leaderboard,
+    site.view,
 ):
     commands.add_command(command)
 
@@ -89,10 +109,7 @@ def execute_command(arguments: Sequence[str] | None = None) -> int:
         how = "interrupted" if number is None else f"stopped by {signal.Signals(number).name}"
         say(f"{how}; what was computed is in {folder}, the same command goes on from there" if folder else how)
         return INTERRUPTED if number is None else 128 + int(number)
-    except SystemExit as error:
-        # Click leaves so when the reader of a pipe has gone; nobody else may.
-        if isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE:
-            return _ended(error.__context__)
+    except SystemExit as error:  # of a method's code, where nothing else has caught it
         say(f"a method ended the process with {describe(error)}")
         return BAD_INPUT
     except Exception as error:
@@ -101,14 +118,14 @@ def execute_command(arguments: Sequence[str] | None = None) -> int:
 
 
 def _ended(error: Exception) -> int:
-    if os.environ.get("ARSBENCH_DEBUG") == "1":
-        raise error
-    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+    if isinstance(error, PipeClosed) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
         # The reader of a pipe has left; Python must not try to flush into it.
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return PIPE_CLOSED
+    if os.environ.get("ARSBENCH_DEBUG") == "1":
+        raise error
     if isinstance(error, ArsbenchError):
         say(str(error))
     elif isinstance(error, MemoryError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +14,25 @@ if TYPE_CHECKING:
 DONE, FINDING, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 
 
+class PipeClosed(Exception):
+    """The reader of the pipe that is printed into has left."""
+
+
 class Group(click.Group):
     """A command group that names the nearest command for an unknown one."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; a pipe without a reader is told from other ways out, as click and rich do not."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise PipeClosed from error
+            raise
+        except SystemExit as error:
+            if isinstance(error.__context__, BrokenPipeError):
+                raise PipeClosed from error
+            raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from arsbench.errors import Stopped
+from arsbench.folders import give_matplotlib_a_folder
 
 
 def prepare_process() -> None:
@@ -23,6 +24,7 @@ def prepare_process() -> None:
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="replace")
     os.environ["MPLBACKEND"] = "agg"
+    give_matplotlib_a_folder()
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ TOLERANCE = 1 / 255 + 1e-6
 """By how much a delivered picture may exceed epsilon: half a step of 8 bits, and rounding in float32."""
 
 
+CLEARLY = 0.7
 OVERSHOOT = 4.0
 """No picture in [-1, 1] goes beyond it, though a network's raw output may go beyond 1."""
 
@@ -42,7 +43,7 @@ def from_bytes(pixels: Tensor) -> Tensor:
 def other_range(values: Tensor, like: Tensor) -> str | None:
     """``[0, 1]`` or ``[0, 255]`` where pictures look like ones of that range, else ``None``.
 
-    They do where no value is below 0 and they are nearer to what they were made from once they are taken so.
+    They do where no value is below 0 and they are clearly nearer to what they were made from once they are taken so.
 
     Args:
         values: ``[B, 3, H, W]``.
@@ -52,7 +53,7 @@ def other_range(values: Tensor, like: Tensor) -> str | None:
         return None
     top = 255 if float(values.max()) > OVERSHOOT else 1
     taken_so = values.float() * (2 / top) - 1
-    nearer = (taken_so - like).abs().mean() < (values - like).abs().mean()
+    nearer = (taken_so - like).abs().mean() < CLEARLY * (values - like).abs().mean()
     return f"[0, {top}]" if bool(nearer) else None
 
 

@@ -28,7 +28,8 @@ def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows at one level -> one per protector, manipulator and image, with the least sr_strict over perturbations."""
     by = ["protector", "manipulator", "epsilon", "level", "image"]
     worst = rows.groupby(by, as_index=False, dropna=False)["sr_strict"].min()
-    return worst.assign(perturbation="worst").rename(columns={"sr_strict": WORST})
+    renamed: pd.DataFrame = worst.assign(perturbation="worst").rename(columns={"sr_strict": WORST})
+    return renamed
 
 
 def aggregates_of(rows: pd.DataFrame) -> Aggregates:

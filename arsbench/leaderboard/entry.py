@@ -218,6 +218,19 @@ def write_verifications(folder: Path, verifications: list[Verification]) -> None
     (folder / VERIFICATION).write_bytes(_VERIFICATIONS.dump_json(verifications, indent=1) + b"\n")
 
 
+def withdraw(folder: Path, reason: str) -> None:
+    """Marks an entry as withdrawn.
+
+    Raises:
+        ArsbenchError: it cannot be read, or is withdrawn already.
+    """
+    entry = read_entry(folder)
+    if entry.withdrawn is not None:
+        raise ArsbenchError(f"{folder} was withdrawn on {entry.withdrawn.date} already")
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    write_entry(folder, entry.model_copy(update={"withdrawn": Withdrawn(date=today, reason=reason)}))
+
+
 def _read(path: Path, model: TypeAdapter[Read]) -> Read:
     try:
         if path.is_symlink() or not path.is_file():

@@ -27,11 +27,11 @@ EPSILON, SEED = 0.3, 0
 Wanted = Callable[[Cell, Image], bool]
 
 
-def settings_of(method: str | type, track: str, images: int) -> Settings:
+def settings_of(method: str | type, track: str, images: int, manipulator: str = "all") -> Settings:
     """The locked protocol: everything but the method, the track and the number of images is fixed."""
     return Settings(
         protector=method,
-        manipulator="all",
+        manipulator=manipulator,
         perturbation="all",
         level="all",
         images=images,
@@ -91,13 +91,13 @@ class _PartOnDisk(RunFolder):
         return np.asarray(super().done() | self._left_out)
 
 
-def prepared_for(method: str | type, track: str, images: int) -> tuple[Prepared, str]:
+def prepared_for(method: str | type, track: str, images: int, manipulator: str = "all") -> tuple[Prepared, str]:
     """The run of one method under the locked protocol, and the method's name.
 
     Raises:
         ArsbenchError: as :func:`arsbench.running.prepare.prepare`, or several methods are named.
     """
-    prepared = prepare(settings_of(method, track, images))
+    prepared = prepare(settings_of(method, track, images, manipulator))
     names = [name for name in prepared.plan.protectors if name not in CONTROLS]
     if isinstance(method, str) and method in CONTROLS:
         names = [method]

@@ -99,12 +99,13 @@ def complete(rows: pd.DataFrame, entry: Entry, prepared: Prepared) -> Found:
     keys = ["manipulator", "perturbation", "level", "image"]
     twice = rows.duplicated(keys)
     if twice.any():
-        first = rows.loc[twice.idxmax(), keys]
+        first = rows[twice][keys].iloc[0]
         return Found("each image once in a cell", f"twice: {' / '.join(map(str, first))}")
     strange = set(rows["image"]) - images
     if strange:
         return Found("the first images of the test split", f"image {sorted(strange)[0]}")
-    counts = rows.groupby(keys[:3]).size().to_dict()
+    sizes = rows.groupby(keys[:3], as_index=False).size()
+    counts = {(str(m), str(p), int(level)): int(n) for m, p, level, n in sizes.itertuples(index=False)}
     for cell in sorted(wanted | set(counts)):
         if counts.get(cell, 0) != (len(images) if cell in wanted else 0):
             have = f"{counts.get(cell, 0)} images in {' / '.join(map(str, cell))}"

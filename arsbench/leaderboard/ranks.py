@@ -161,7 +161,8 @@ def scores_of(folder: Path) -> pd.Series[float]:
         )
     except (OSError, ValueError) as error:
         raise ArsbenchError(f"{folder / ROWS} cannot be read; verify the entry") from error
-    return table.to_pandas().groupby("image")["sr_strict"].mean()
+    scores: pd.Series[float] = table.to_pandas().groupby("image")["sr_strict"].mean()
+    return scores
 
 
 def board(folders: Sequence[Path], track: str = "open") -> list[Standing]:

@@ -30,7 +30,7 @@ from arsbench.protocol import groups
 from arsbench.running.prepare import RUNS, Prepared
 from arsbench.running.progress import NoProgress
 from arsbench.running.store import SCHEMA
-from arsbench.scoring.controls import verdict
+from arsbench.scoring.controls import Verdict, verdict
 
 BOARD = Path("results/leaderboard")
 """Where entries lie in the repository."""
@@ -80,9 +80,8 @@ def submit(given: Submission, flags: Sequence[Flag] = (), progress: NoProgress |
         ArsbenchError: something that was given cannot be used, the method fails, or the folder is there.
         VoidRun: the controls miss.
     """
-    _check(given)
+    refuse_early(given)
     prepared, name = prepared_for(given.method, given.track, given.images)
-    _check_beside(given)
     plan = prepared.plan
     rows, failures = compute(
         prepared,
@@ -93,14 +92,15 @@ def submit(given: Submission, flags: Sequence[Flag] = (), progress: NoProgress |
     if failures:
         raise ArsbenchError(failures[0].sentence)
     for manipulator in plan.manipulators:
-        judged = verdict(rows, manipulator)
+        judged: Verdict = verdict(rows, manipulator)
         if judged.void:
             raise VoidRun(f"the run is void for manipulator '{manipulator}': {judged.reason}")
     own = rows[rows["protector"] == name].reset_index(drop=True)
     return _write(given, prepared, own, flags)
 
 
-def _check(given: Submission) -> None:
+def refuse_early(given: Submission) -> None:
+    """Raises ArsbenchError for what can be seen to be unusable before anything runs."""
     if not re.fullmatch(registry.NAME, given.name) or len(given.name) > 64:
         raise ArsbenchError(f"the name '{given.name}' cannot be used; give letters, digits, _ . + - (at most 64)")
     if given.out.exists():
@@ -111,6 +111,7 @@ def _check(given: Submission) -> None:
     for perturbation in given.trained_on:
         if perturbation not in board:
             raise registry.unknown("perturbation", perturbation, board)
+    _check_beside(given)
 
 
 def _check_beside(given: Submission) -> None:
@@ -120,6 +121,8 @@ def _check_beside(given: Submission) -> None:
     for extra in given.beside:
         if path is None or extra.resolve().parent != path.resolve().parent or not extra.is_file():
             raise ArsbenchError(f"{extra} does not lie beside the method's file, where the method would look for it")
+        if extra.suffix == ".py":
+            raise ArsbenchError(f"{extra} is code, and a method is one file; put what it needs of it into that file")
         if extra.stat().st_size > LARGEST_CODE:
             raise ArsbenchError(f"{extra} has more than {LARGEST_CODE} bytes; an entry's file must be smaller")
 

@@ -45,8 +45,8 @@ def table(standings: Sequence[Standing], metrics: Sequence[str] = COLUMNS) -> Ta
     ]
     marks = sorted({letter for one in standings for letter in one.marks}, key=list(MARKS).index)
     notes = (
-        f"Means over manipulators, perturbations and images at level {LEVEL}; ± is half the width of the 95 % bootstrap "
-        "interval over images.",
+        f"Means over manipulators, perturbations and images at level {LEVEL}; ± is half the width of the 95 % "
+        "bootstrap interval over images.",
         f"{WORST}: the least over the perturbations, per image. Amplification is a median.",
         "Entries that a paired bootstrap over the same images cannot tell apart, all pairs judged together at 99 %, "
         "share a tier.",

@@ -7,6 +7,7 @@ Tier 1 draws its cells when it runs: whoever made the entry cannot know which th
 from __future__ import annotations
 
 import datetime
+import functools
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from arsbench.leaderboard.entry import Check, Entry, Verification, read_entry, r
 from arsbench.leaderboard.files import Wanted, files_of, protected_by
 from arsbench.leaderboard.grid import compute, prepared_for
 from arsbench.leaderboard.offline import Found, check
-from arsbench.leaderboard.sandbox import Limits
+from arsbench.leaderboard.sandbox import GIB, Limits
 from arsbench.running.prepare import Prepared
 from arsbench.running.progress import NoProgress
 from arsbench.running.provenance import version_of
@@ -48,7 +49,8 @@ def verify(
     tier: int = 1,
     seed: int | None = None,
     cells: int = CELLS,
-    limits: Limits | None = None,
+    seconds: float | None = None,
+    memory: int = 6 * GIB,
     progress: NoProgress | None = None,
 ) -> Verification:
     """Verifies an entry.
@@ -58,7 +60,8 @@ def verify(
         tier: 0, 1 or 2; each includes those below it.
         seed: that the cells of tier 1 are drawn by; ``None`` draws one now. Give one to repeat a verification alone.
         cells: how many tier 1 computes again.
-        limits: of the method's process.
+        seconds: that the method's process may take; ``None``: 120, and 30 for every picture.
+        memory: bytes that it may take.
         progress: what is shown meanwhile.
 
     Returns:
@@ -71,10 +74,12 @@ def verify(
     replayed: list[str] = []
     entry = _readable(folder, checks)
     if entry is not None and _all(checks):
-        prepared, _ = prepared_for("none", entry.track, entry.images)
+        prepared = whole_grid(entry.track, entry.images)
         rows = _tier_0(folder, entry, prepared, checks)
         if rows is not None and tier > 0 and _all(checks):
-            replayed = _replay(folder, entry, rows, _draw(prepared, drawn, cells), drawn, checks, limits, progress)
+            replayed = _replay(
+                folder, entry, rows, _draw(prepared, drawn, cells), drawn, checks, (seconds, memory), progress
+            )
     return Verification(
         tier=2 if tier == 2 else 1 if tier == 1 else 0,
         date=datetime.datetime.now(datetime.timezone.utc).date(),
@@ -89,6 +94,12 @@ def verify(
 def record(folder: Path, verification: Verification) -> None:
     """Appends a verification to those of the entry."""
     write_verifications(folder, [*read_verifications(folder), verification])
+
+
+@functools.lru_cache(maxsize=2)
+def whole_grid(track: str, images: int) -> Prepared:
+    """Cells, faces and manipulators that an entry of so many images is held against; loaded once for many entries."""
+    return prepared_for("none", track, images)[0]
 
 
 def _all(checks: Sequence[Check]) -> bool:
@@ -164,12 +175,12 @@ def _replay(
     labels: Sequence[Label],
     seed: int | None,
     checks: list[Check],
-    limits: Limits | None,
+    limit: tuple[float | None, int],
     progress: NoProgress | None,
 ) -> list[str]:
     """Computes cells again and compares; which they were."""
     made: dict[str, Pixels] = {}
-    whole, _ = prepared_for("none", entry.track, entry.images)
+    whole = whole_grid(entry.track, entry.images)
     plan = whole.plan
     indices = list(range(len(plan.images)))
     if seed is not None and len(indices) > IMAGES:
@@ -177,6 +188,8 @@ def _replay(
     keys = [plan.images[i].key for i in indices]
     models = [name for name in plan.manipulators if any(label[0] == name for label in labels)]
     wanted = Wanted(models, keys, np.stack([whole.source.pixels(i) for i in indices]))
+
+    limits = Limits(seconds=limit[0] or 120 + 30 * len(keys) * len(models), memory=limit[1])
 
     def protected() -> Found:
         made.update(protected_by(folder, entry, wanted, limits))

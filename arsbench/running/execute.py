@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from arsbench.errors import Stopped
+from arsbench.folders import give_matplotlib_a_folder
 from arsbench.running.engines import local
 from arsbench.running.manifest import Failure, failure_documents
 from arsbench.running.plan import Plan
@@ -75,6 +76,7 @@ def execute(settings: Settings, progress: NoProgress | None = None, keep: bool |
     keep = settings.out is not None if keep is None else keep
     prepared = prepare(settings, check_folder=keep)
     notes = list(prepared.notes)
+    give_matplotlib_a_folder()
     if settings.cache and default_folder() is None:
         notes.append("this account has no home folder, so there is no cache; set XDG_CACHE_HOME to have one")
     for note in notes:

@@ -75,6 +75,7 @@ _STUBBED = {
     "fractions": ("Fraction",),
     "uuid": ("UUID", "SafeUUID"),
     "torch": ("Generator", "Tensor"),
+    "torch._C": ("Generator",),
     "torch.nn.parallel.data_parallel": ("DataParallel",),
     "torch.nn.parallel.distributed": ("DistributedDataParallel",),
     "numpy": ("dtype", "ndarray"),

@@ -18,7 +18,6 @@ class Mirror(Manipulator):
     """Deterministic, and too weak to let noise through; counts the images it has seen."""
 
     name = "mirror"
-    weights_sha256 = "of no weights"  # its outputs depend on nothing but its code
     seen: ClassVar[int] = 0
 
     def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
@@ -27,6 +26,13 @@ class Mirror(Manipulator):
 
     def conditions(self, keys: Sequence[str]) -> list[str]:
         return [f"of {key}" for key in keys]
+
+
+class Hashed(Mirror):
+    """Says that its outputs depend on nothing but its code."""
+
+    name = "hashed"
+    weights_sha256 = "of no weights"
 
 
 class ThreadedMirror(Mirror):

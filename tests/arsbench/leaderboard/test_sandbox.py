@@ -104,5 +104,5 @@ def test_the_system_refuses_a_connection_that_python_does_not_see(given):
 
 
 def test_a_forged_result_without_pictures_is_no_result(given):
-    with pytest.raises(OSError, match="0.npy"):
+    with pytest.raises(OSError, match=r"0\.npy"):
         attempt(given, "Forges")
