@@ -151,8 +151,8 @@ def reproduce(
         run = out / "runs" / step.name
         if step.name in todo:
             left = sum(todo.values())
-            minutes = f"about {todo[step.name]:.1f} minutes, {left:.1f} in all"
-            note(f"step {number} of {len(wanted)}, {step.name}: {minutes}")
+            told = f"about {todo[step.name]:.1f} minutes, {left:.1f} in all"
+            note(f"step {number} of {len(wanted)}, {step.name}: {told}")
             outcome = run_with_reports(step.settings, progress(), keep=True)
             made.failures.extend(dict.fromkeys(failure.sentence for failure in outcome.failures))
             if void := void_sentence(outcome.void):

@@ -22,7 +22,7 @@ from arsbench.registry import describe
 from arsbench.running.bench import Batch, Bench
 from arsbench.running.engines.local import precise
 from arsbench.running.evaluate import manipulate, perturb, protect, reference
-from arsbench.running.plan import Severity
+from arsbench.running.plan import Protection, Severity
 from arsbench.running.prepare import Prepared
 from arsbench.running.references import ReferenceCache, default_folder
 
@@ -99,10 +99,10 @@ def draw(
                 x = deliver(source.to(bench.manipulator.device))
                 if given is not None:
                     name = protector or "pictures"
-                    x_p = audit(x, given[model].to(x.device), prepared.plan.epsilon, name, batch.keys)
+                    x_p = audit(x, given[model].to(x.device), prepared.plan.epsilons[0], name, batch.keys)
                 else:
-                    x_p = protect(bench, protector or "", x, batch.keys).faces
-                white = given is None and bench.protectors[protector or ""].ceiling
+                    x_p = protect(bench, _protection(bench, protector), x, batch.keys).faces
+                white = given is None and bench.protectors[_protection(bench, protector)].ceiling
                 for perturbation, sheet in _sheets(bench, batch, x, x_p, white):
                     write(f"{model}--{perturbation}.webp", encode(sheet))
                     advance()
@@ -110,6 +110,16 @@ def draw(
             raise
         except Exception as error:  # the methods may be a stranger's
             raise ArsbenchError(f"the faces of '{model}' cannot be made: {describe(error)}") from error
+
+
+def protectors_of(prepared: Prepared) -> set[str]:
+    """The protectors that there are sheets of."""
+    return {cell.protector for cell in prepared.plan.cells}
+
+
+def _protection(bench: Bench, protector: str | None) -> Protection:
+    """The protector at the run's budget, made against the manipulator that it is shown on."""
+    return next(made for made in bench.protectors if made.protector == protector and not made.trained_on)
 
 
 def levels_of(prepared: Prepared) -> tuple[int, ...]:

@@ -14,11 +14,11 @@ from arsbench.contracts import ArsbenchError
 from arsbench.registry import find, found_again
 from arsbench.reports import pages, sheets
 from arsbench.reports.pages import Board, Folder
-from arsbench.reports.selection import one_epsilon, require_complete
+from arsbench.reports.selection import direct, one_epsilon, require_complete
 from arsbench.reports.sheets import Sheets, Shown
 from arsbench.reports.standing import METRICS, Standing, from_rows, per_image
 from arsbench.reports.table import number
-from arsbench.running.manifest import read_manifest
+from arsbench.running.manifest import cell_keys, epsilons_of, read_manifest
 from arsbench.running.prepare import Prepared, prepare
 from arsbench.running.progress import NoProgress
 from arsbench.running.provenance import version_of
@@ -63,6 +63,7 @@ def view(run: Path, out: Path, faces: int = FACES, progress: NoProgress | None =
     rows, void, notes = read_runs([run], partial=True)
     require_complete(rows, partial=True)
     one_epsilon(rows)
+    rows = direct(rows)
     folder = Folder(out)
     warnings = [*([f"This run is void: {void}."] if void else []), *_lacking(rows, manifest)]
     board = Board("run", _title(rows, manifest), tuple(from_rows(rows)), _notes(rows))
@@ -74,11 +75,12 @@ def view(run: Path, out: Path, faces: int = FACES, progress: NoProgress | None =
     with progress:
         if prepared is not None:
             kinds = len(sheets.perturbations_of(prepared)) * len(prepared.plan.manipulators)
-            progress.start(kinds * sum(name in prepared.protectors for name in names), unit="sheets of faces")
+            made_again = sheets.protectors_of(prepared)
+            progress.start(kinds * sum(name in made_again for name in names), unit="sheets of faces")
         for standing in board.standings:
             lines = per_image(rows[rows["protector"] == standing.name])
             shown, reason = None, " ".join(unseen) or "Pictures were not asked for."
-            if prepared is not None and standing.name in prepared.protectors:
+            if prepared is not None and standing.name in sheets.protectors_of(prepared):
                 shown, reason = _faces(folder, prepared, standing, lines, faces, progress)
                 notes += [reason] if reason else []
             _write_page(folder, made, board, standing, lines, shown, reason)
@@ -192,7 +194,7 @@ def _prepared(manifest: dict[str, Any], run: Path) -> tuple[Prepared | None, lis
                 level=[level for _, level, _ in plan["severities"]],
                 images=len(plan["images"]),
                 track=plan["track"],
-                epsilon=plan["epsilon"],
+                epsilon=epsilons_of(plan)[0],
                 seed=plan["seed"],
                 device="cpu" if plan["device"] == "cpu" else "auto",
                 faces=manifest.get("faces"),
@@ -203,7 +205,7 @@ def _prepared(manifest: dict[str, Any], run: Path) -> tuple[Prepared | None, lis
         return None, [_sentence(f"The pictures of {run} cannot be made again: {error}")]
     if {image.key: image.digest for image in prepared.plan.images} != plan["images"]:
         return None, [f"The pictures of {run} cannot be made again: its faces are no longer what they were."]
-    keys = {(c["protector"], c["manipulator"], c["perturbation"], c["level"]): c["key"] for c in plan["cells"]}
+    keys = cell_keys(plan)
     if any(keys.get(cell.label, cell.key) != cell.key for cell in prepared.plan.cells):
         notes.append(f"Code or weights have changed since {run} was computed; the pictures show what they make now.")
     return prepared, notes
