@@ -33,7 +33,7 @@ moves G by is little once a perturbation that is not among p's scales it down.""
 DISTANCE_WEIGHT = 10.0
 DISTANCE_ENOUGH = 0.3
 AMPLIFIED_WEIGHT = 1.0
-AMPLIFIED_ENOUGH = 1.5
+AMPLIFIED_ENOUGH = 0.7
 LOST_ENOUGH = 0.5
 
 
