@@ -1,7 +1,7 @@
 """Trains ``ars`` by equations 2 to 10 of the paper: theta of f by (2), psi of g by (10), phi of q by (8).
 
-The target is *away from y*: the distances that (2), (9) and (10) minimise to white are distances from y here, and
-maximised. What is met in training is the paper's p and q, none of the board's perturbations.
+On the open track the target is *away from y*: the distances to white that (2), (9) and (10) minimise are distances from
+y there, and maximised. What is met in training is the paper's p and q, none of the board's perturbations.
 """
 
 from __future__ import annotations
@@ -38,9 +38,19 @@ LOST_ENOUGH = 0.5
 
 
 def train(method: type[ARS], job: TrainingJob, manipulator: Manipulator) -> Path:
-    """Runs or resumes the training of ``method``; returns the file of its weights."""
+    """Runs or resumes the training of ``method``, to white on the paper track, away from y on the open one."""
+    return _train(White if manipulator.track == "paper" else Away, method, job, manipulator)
+
+
+def train_white(method: type[ARS], job: TrainingJob, manipulator: Manipulator) -> Path:
+    """Runs or resumes the training of ``method`` to white on either track; returns the file of its weights."""
+    return _train(White, method, job, manipulator)
+
+
+def _train(target: type[Away], method: type[ARS], job: TrainingJob, manipulator: Manipulator) -> Path:
     met = " and ".join(name for name, met in (("p", method.perturbed), ("q", method.adversarial)) if met)
-    return loop.train(method, Away(manipulator, job, method), job, f"away from y, the paper's {met or 'f and g alone'}")
+    how = f"{target.how}, {f'through the {met} of the paper' if met else 'without p and q'}"
+    return loop.train(method, target(manipulator, job, method), job, how)
 
 
 def noise_weight(epsilon: float) -> float:
@@ -61,6 +71,7 @@ class Away(Objective):
     """
 
     name = "ars"
+    how: ClassVar[str] = "away from y"
     learning_rate = 4e-4
     adversarial_weight: ClassVar[float] = 0.5
     """lambda_1 of equation 10; with the paper's 10 what q restores drowns the other terms."""
@@ -171,3 +182,20 @@ class Away(Objective):
         """Takes back what :meth:`state` gave."""
         self.adversary.load_state_dict(state["adversary"])
         self.adversary_optimizer.load_state_dict(state["adversary_optimizer"])
+
+
+class White(Away):
+    """Pulls G towards a white picture: equations 2, 9 and 10 as printed."""
+
+    name = "ars_white"
+    how: ClassVar[str] = "to white"
+    adversarial_weight: ClassVar[float] = 10.0
+    """lambda_1 of equation 10."""
+
+    def gain(self, pair: Pair) -> Tensor:
+        """``[B]``: less the distance to white."""
+        return self.distance(pair.y_p, pair.y)
+
+    def distance(self, y_p: Tensor, y: Tensor) -> Tensor:
+        """``[B]``: less the mse to white."""
+        return -(y_p - torch.ones_like(y_p)).square().mean((1, 2, 3))
