@@ -114,7 +114,7 @@ def _rows(path: Path, entry: Entry) -> pd.DataFrame:
     missing = [name for name in _READ if name not in rows]
     if missing:
         raise ArsbenchError(f"{path} has no column '{missing[0]}'; see: arsbench leaderboard verify")
-    return rows.assign(protector=entry.name)
+    return rows.assign(protector=entry.name, trained_on="")
 
 
 # --- boards ---------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from PIL import Image as Pictures
 from torch import Tensor
 
 from arsbench.contracts import ArsbenchError
+from arsbench.errors import describe
 from arsbench.faces.delivery import audit, deliver, to_bytes
-from arsbench.registry import describe
 from arsbench.running.bench import Batch, Bench
 from arsbench.running.engines.local import precise
 from arsbench.running.evaluate import manipulate, perturb, protect, reference
@@ -72,37 +72,49 @@ class Sheets:
 def draw(
     prepared: Prepared,
     indices: Sequence[int],
-    protector: str | None,
+    protector: str,
     given: Mapping[str, Tensor] | None,
     write: Callable[[str, bytes], None],
     advance: Callable[[], None] = lambda: None,
-) -> None:
+    epsilon: float | None = None,
+    trained_on: str = "",
+) -> tuple[str, ...]:
     """Computes the sheets of some faces and hands each to ``write`` with its file name.
 
     Args:
         prepared: the methods and faces.
         indices: which faces, as places in ``prepared.plan.images``.
-        protector: makes x_p, where ``given`` does not say it.
+        protector: makes x_p, where ``given`` does not say it; its name.
         given: manipulator -> x_p ``[B, 3, H, W]`` of these faces, made elsewhere; audited as any other.
         write: takes the file's name and its bytes.
         advance: called after every sheet.
+        epsilon: the budget, where the plan has several.
+        trained_on: the manipulator that the protector was made against; empty for the one that it is shown on.
+
+    Returns:
+        The manipulators that there are sheets of: those that the protector meets.
 
     Raises:
         ArsbenchError: a method fails, or a picture is beyond its budget.
     """
     source = prepared.source.batch(indices)
+    budget = prepared.plan.epsilons[0] if epsilon is None else epsilon
+    drawn = []
     for model in prepared.plan.manipulators:
         bench = prepared.bench(model, ReferenceCache(default_folder(), writable=False))
+        protection = _protection(bench, protector, budget, trained_on)
+        if given is None and protection is None:
+            continue
         batch = Batch(tuple(prepared.plan.images[i] for i in indices), source)
         try:
             with precise():
                 x = deliver(source.to(bench.manipulator.device))
+                white = protection is not None and bench.protectors[protection].ceiling
                 if given is not None:
-                    name = protector or "pictures"
-                    x_p = audit(x, given[model].to(x.device), prepared.plan.epsilons[0], name, batch.keys)
+                    x_p = audit(x, given[model].to(x.device), budget, protector, batch.keys)
                 else:
-                    x_p = protect(bench, _protection(bench, protector), x, batch.keys).faces
-                white = given is None and bench.protectors[_protection(bench, protector)].ceiling
+                    assert protection is not None
+                    x_p = protect(bench, protection, x, batch.keys).faces
                 for perturbation, sheet in _sheets(bench, batch, x, x_p, white):
                     write(f"{model}--{perturbation}.webp", encode(sheet))
                     advance()
@@ -110,16 +122,14 @@ def draw(
             raise
         except Exception as error:  # the methods may be a stranger's
             raise ArsbenchError(f"the faces of '{model}' cannot be made: {describe(error)}") from error
+        drawn.append(model)
+    return tuple(drawn)
 
 
-def protectors_of(prepared: Prepared) -> set[str]:
-    """The protectors that there are sheets of."""
-    return {cell.protector for cell in prepared.plan.cells}
-
-
-def _protection(bench: Bench, protector: str | None) -> Protection:
-    """The protector at the run's budget, made against the manipulator that it is shown on."""
-    return next(made for made in bench.protectors if made.protector == protector and not made.trained_on)
+def _protection(bench: Bench, protector: str, epsilon: float, trained_on: str) -> Protection | None:
+    """That of the bench with these names; a ceiling has no budget."""
+    names = (one for one in bench.protectors if (one.protector, one.trained_on) == (protector, trained_on))
+    return next((one for one in names if one.epsilon in (None, epsilon)), None)
 
 
 def levels_of(prepared: Prepared) -> tuple[int, ...]:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from arsbench.reports.selection import in_order, perturbations
+from arsbench.reports.selection import in_order, perturbations, trained_on
 from arsbench.reports.table import Value
 from arsbench.scoring import statistics
 from arsbench.scoring.controls import CONTROLS
@@ -84,6 +83,8 @@ class Standing:
         facts: who, where, under which licence, at what cost.
         verified: every verification, latest first.
         withdrawn: whether its authors took it back.
+        protector: of a run: its protector.
+        trained_on: of a run: the manipulator that it was made against, where that is another than it meets.
     """
 
     name: str
@@ -99,6 +100,8 @@ class Standing:
     facts: tuple[Fact, ...] = ()
     verified: tuple[Verified, ...] = ()
     withdrawn: bool = False
+    protector: str = ""
+    trained_on: str = ""
 
     def value(self, metric: str) -> Value:
         """The number at the strongest level; NaN where there is none."""
@@ -163,40 +166,53 @@ def _known(value: float) -> float:
 # --- from the rows of a run -----------------------------------------------------------------------------------------
 
 
-def from_rows(rows: pd.DataFrame) -> list[Standing]:
+def from_rows(rows: pd.DataFrame, suffix: str = "") -> list[Standing]:
     """The protectors and controls of a run, ranked where they were all run on the same cells.
+
+    A protector that was made against another manipulator than it meets stands on a line of its own.
 
     Args:
         rows: one row per image and cell, of one budget.
+        suffix: of the pages' names.
 
     Raises:
         ArsbenchError: no rows, or an image stands twice in a cell.
     """
+    made_against = trained_on(rows)
+    made = sorted(set(zip(rows["protector"], made_against, strict=True)))
+    called = {(name, other): f"{name} made against {other}" if other else name for name, other in made}
+    rows = rows.assign(
+        protector=[called[key] for key in zip(rows["protector"], made_against, strict=True)], trained_on=made_against
+    )
     metrics = [metric for metric in METRICS if metric in rows]
     strongest = rows[rows["level"] == rows["level"].max()]
-    names = [*in_order(rows["protector"]), *(name for name in CONTROLS if name in set(rows["protector"]))]
     overall = _values(strongest, ("protector",), metrics)
     each = _values(strongest, ("protector", "manipulator"), metrics)
     by_level = _values(rows, ("protector", "level"), ["sr_strict"])
     cells = statistics.averages(rows, ("protector", *SHOWN_CELL), metrics)
     ranked = ranks(strongest, in_order(rows["protector"]))
-    made = []
-    for name in names:
+    order = [*in_order(rows["protector"]), *(name for name in CONTROLS if name in set(rows["protector"]))]
+    keys = {name: key for key, name in called.items()}
+    standings = []
+    for name in order:
         own = cells[cells["protector"] == name]
-        made.append(
+        protector, other = keys[name]
+        standings.append(
             Standing(
                 name=name,
-                page=name,
+                page=f"{protector}{f'--{other}' if other else ''}{suffix}",
                 control=name in CONTROLS,
                 rank=ranked.get(name),
-                overall=overall[(name,)],
+                overall=overall.get((name,), {}),
                 by_manipulator={key[1]: values for key, values in each.items() if key[0] == name},
                 cells=own[[*SHOWN_CELL, *metrics]].reset_index(drop=True),
                 bands={int(key[1]): values["sr_strict"] for key, values in by_level.items() if key[0] == name},
                 kind="control" if name in CONTROLS else "code",
+                protector=protector,
+                trained_on=other,
             )
         )
-    return made
+    return standings
 
 
 def ranks(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, int]:
@@ -226,25 +242,20 @@ def per_image(rows: pd.DataFrame) -> pd.DataFrame:
     return ordered
 
 
+_AS_WORST = {f"sr_strict{end}": f"{WORST}{end}" for end in ("", "_low", "_high")}
+
+
 def _values(rows: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Value]]:
     """Group -> metric -> value; with sr_strict, the worst case per image beside it."""
     summaries = [statistics.averages(rows, by, metrics)]
-    if "level" not in by and "sr_strict" in metrics:
-        summaries.append(statistics.averages(_worst(rows), by, [WORST]))
+    least = statistics.worst_case(rows) if "level" not in by and "sr_strict" in metrics else rows.iloc[:0]
+    if len(least):
+        summaries.append(statistics.averages(least, by, ["sr_strict"]).rename(columns=_AS_WORST))
     found: dict[tuple[Any, ...], dict[str, Value]] = {}
     for frame in summaries:
-        shown = [metric for metric in (*metrics, WORST) if metric in frame]
+        shown = [metric for metric in dict.fromkeys((*metrics, WORST)) if metric in frame]
         for line in frame.to_dict("records"):
             own = found.setdefault(tuple(line[name] for name in by), {})
             for metric in shown:
                 own[str(metric)] = Value(*(float(line[f"{metric}{end}"]) for end in ("", "_low", "_high")))
     return found
-
-
-def _worst(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per image and manipulator: the least sr_strict over the perturbations."""
-    keys = ["protector", "manipulator", "level", "epsilon", "image"]
-    worst = rows.groupby(keys, dropna=False, sort=False)["sr_strict"].min().rename(WORST).reset_index()
-    worst["perturbation"] = "worst"
-    worst[WORST] = worst[WORST].astype(np.float64)
-    return worst

@@ -14,7 +14,7 @@ from arsbench.contracts import ArsbenchError
 from arsbench.registry import find, found_again
 from arsbench.reports import pages, sheets
 from arsbench.reports.pages import Board, Folder
-from arsbench.reports.selection import direct, one_epsilon, require_complete
+from arsbench.reports.selection import at_budget, budgets, require_complete, trained_on
 from arsbench.reports.sheets import Sheets, Shown
 from arsbench.reports.standing import METRICS, Standing, from_rows, per_image
 from arsbench.reports.table import number
@@ -54,7 +54,7 @@ def view(run: Path, out: Path, faces: int = FACES, progress: NoProgress | None =
         progress: is told of every sheet of pictures.
 
     Raises:
-        ArsbenchError: not a run, a run without rows or of several budgets, or ``out`` holds something else.
+        ArsbenchError: not a run, a run without rows, or ``out`` holds something else.
     """
     progress = progress or NoProgress()
     if faces < 0:
@@ -62,32 +62,32 @@ def view(run: Path, out: Path, faces: int = FACES, progress: NoProgress | None =
     manifest = read_manifest(run)
     rows, void, notes = read_runs([run], partial=True)
     require_complete(rows, partial=True)
-    one_epsilon(rows)
-    rows = direct(rows)
     folder = Folder(out)
     warnings = [*([f"This run is void: {void}."] if void else []), *_lacking(rows, manifest)]
-    board = Board("run", _title(rows, manifest), tuple(from_rows(rows)), _notes(rows))
+    boards = _boards(rows, manifest)
     prepared, unseen = _prepared(manifest, run) if faces else (None, [])
     notes += unseen
     made = pages.environment()
     made.globals.update(version=version_of("arsbench"), site="arsbench run")
-    names = [standing.name for standing in board.standings]
+    known = set(prepared.plan.protectors) if prepared is not None else set()
+    standings = [(epsilon, board, one) for epsilon, board in boards for one in board.standings]
     with progress:
         if prepared is not None:
-            kinds = len(sheets.perturbations_of(prepared)) * len(prepared.plan.manipulators)
-            made_again = sheets.protectors_of(prepared)
-            progress.start(kinds * sum(name in made_again for name in names), unit="sheets of faces")
-        for standing in board.standings:
-            lines = per_image(rows[rows["protector"] == standing.name])
+            met = sum(len(one.manipulators) for _, _, one in standings if one.protector in known)
+            progress.start(met * len(sheets.perturbations_of(prepared)), unit="sheets of faces")
+        for epsilon, board, standing in standings:
+            own = at_budget(rows, epsilon) if math.isfinite(epsilon) else rows
+            same = (own["protector"] == standing.protector) & (trained_on(own) == standing.trained_on)
+            lines = per_image(own[same])
             shown, reason = None, " ".join(unseen) or "Pictures were not asked for."
-            if prepared is not None and standing.name in sheets.protectors_of(prepared):
-                shown, reason = _faces(folder, prepared, standing, lines, faces, progress)
+            if prepared is not None and standing.protector in known:
+                shown, reason = _faces(folder, prepared, standing, lines, faces, epsilon, progress)
                 notes += [reason] if reason else []
             _write_page(folder, made, board, standing, lines, shown, reason)
     pages.write_board(
         folder,
         made,
-        [board],
+        [board for _, board in boards],
         title=f"Run {run.name or run.resolve().name}",
         lead="Protectors and controls of one run. A protector's page has its curves, and its images, worst first.",
         warnings=warnings,
@@ -135,7 +135,13 @@ def _write_page(
 
 
 def _faces(
-    folder: Folder, prepared: Prepared, standing: Standing, lines: pd.DataFrame, faces: int, progress: NoProgress
+    folder: Folder,
+    prepared: Prepared,
+    standing: Standing,
+    lines: pd.DataFrame,
+    faces: int,
+    epsilon: float,
+    progress: NoProgress,
 ) -> tuple[Sheets | None, str]:
     """The worst images' sheets, or why there are none."""
     place = {image.key: index for index, image in enumerate(prepared.plan.images)}
@@ -147,13 +153,15 @@ def _faces(
         progress.advance(1, standing.name)
 
     try:
-        sheets.draw(
+        drawn = sheets.draw(
             prepared,
             indices,
-            standing.name,
+            standing.protector,
             None,
             lambda name, content: folder.write(f"{where}/{name}", content),
             advance,
+            epsilon,
+            standing.trained_on,
         )
     except ArsbenchError as error:
         return None, _sentence(f"The pictures of {standing.name} cannot be made again: {error}")
@@ -161,7 +169,7 @@ def _faces(
         Sheets(
             where,
             tuple(Shown(str(line["image"]), _said(line)) for line in worst),
-            tuple(prepared.plan.manipulators),
+            drawn,
             sheets.perturbations_of(prepared),
             sheets.levels_of(prepared),
         ),
@@ -194,11 +202,12 @@ def _prepared(manifest: dict[str, Any], run: Path) -> tuple[Prepared | None, lis
                 level=[level for _, level, _ in plan["severities"]],
                 images=len(plan["images"]),
                 track=plan["track"],
-                epsilon=epsilons_of(plan)[0],
+                epsilon=epsilons_of(plan),
                 seed=plan["seed"],
                 device="cpu" if plan["device"] == "cpu" else "auto",
                 faces=manifest.get("faces"),
                 skip_bad=True,  # what could not be read was left out of the run, too
+                trained_on=tuple(_spec(manifest, "manipulator", name) for name in plan.get("trained_on", ())) or None,
             )
         )
     except ArsbenchError as error:
@@ -225,9 +234,19 @@ def _sentence(text: str) -> str:
 # --- words ----------------------------------------------------------------------------------------------------------
 
 
-def _title(rows: pd.DataFrame, manifest: dict[str, Any]) -> str:
+def _boards(rows: pd.DataFrame, manifest: dict[str, Any]) -> list[tuple[float, Board]]:
+    """Budget -> its board: of several budgets, each has one."""
+    found = budgets(rows) or [math.nan]
     images = rows["image"].nunique()
-    return f"Track {manifest['track']}, epsilon {one_epsilon(rows):g}, {images} image{'s' if images != 1 else ''}"
+    boards = []
+    for epsilon in found:
+        own = at_budget(rows, epsilon) if math.isfinite(epsilon) else rows
+        suffix = f"--epsilon-{epsilon:g}" if len(found) > 1 else ""
+        budget = f"epsilon {epsilon:g}" if math.isfinite(epsilon) else "no budget"
+        title = f"Track {manifest['track']}, {budget}, {images} image{'s' if images != 1 else ''}"
+        name = f"run{suffix}".replace(".", "-")
+        boards.append((epsilon, Board(name, title, tuple(from_rows(own, suffix)), _notes(own))))
+    return boards
 
 
 def _notes(rows: pd.DataFrame) -> tuple[str, ...]:

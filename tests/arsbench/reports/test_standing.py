@@ -7,6 +7,12 @@ from arsbench.reports.standing import from_rows, ordered, per_image
 from arsbench.scoring import statistics
 
 
+@pytest.fixture(scope="module")
+def rows(make_rows):
+    """A small complete run of protectors made against the manipulators that they meet."""
+    return make_rows().assign(trained_on="")
+
+
 def test_the_worst_case_is_that_of_each_image_and_manipulator(rows):
     (ars,) = [standing for standing in from_rows(rows) if standing.name == "ars"]
     own = rows[(rows["protector"] == "ars") & (rows["level"] == 5)]

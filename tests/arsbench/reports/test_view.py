@@ -81,6 +81,33 @@ def test_a_void_and_an_unfinished_run_say_so(small, fake, tmp_path):
     assert "void" not in index
 
 
+def test_every_budget_has_a_board_and_pages(small, tmp_path):
+    arsbench.run(**(small | {"images": 2}), epsilon="0.1,0.3", out=tmp_path / "run")
+    view(tmp_path / "run", tmp_path / "pages", faces=1)
+    index = (tmp_path / "pages/index.html").read_text()
+    assert "Track open, epsilon 0.1, 2 images" in index
+    assert "Track open, epsilon 0.3, 2 images" in index
+    linf = {}
+    for epsilon in ("0.1", "0.3"):
+        page = tmp_path / f"pages/push--epsilon-{epsilon}.html"
+        assert page.name in index
+        sheet = tmp_path / f"pages/faces/push--epsilon-{epsilon}/mirror--dropout.webp"
+        pixels = np.asarray(Image.open(sheet).convert("RGB")).astype(int)
+        linf[epsilon] = np.abs(pixels[:64, 64:128] - pixels[:64, :64]).mean()
+    assert linf["0.1"] < 0.6 * linf["0.3"]
+
+
+def test_a_protector_made_against_another_model_stands_on_a_line_of_its_own(small, fake, tmp_path):
+    models = f"{fake('Mirror')},{fake('Loud')}"
+    with pytest.warns(UserWarning, match="void"):
+        arsbench.run(**(small | {"images": 1, "manipulator": models}), trained_on=fake("Mirror"), out=tmp_path / "run")
+    view(tmp_path / "run", tmp_path / "pages", faces=1)
+    assert "push made against mirror" in (tmp_path / "pages/index.html").read_text()
+    page = (tmp_path / "pages/push--mirror.html").read_text()
+    assert "<option>loud</option>" in page
+    assert "<option>mirror</option>" not in page
+
+
 def test_one_sentence_for_what_is_no_run(tmp_path, capsys):
     assert execute_command(["view", str(tmp_path / "nothing"), "--out", str(tmp_path / "pages")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -80,6 +80,7 @@ def write_entry(
         "epsilon": changes.get("epsilon", 0.3),
         "condition": "",
         "weights": "",
+        "trained_on": "",
     }
     rows = pd.DataFrame(labels | {metric: array.ravel() for metric, array in values.items()})
     for column in COLUMNS:
