@@ -12,10 +12,10 @@ CHANNELS = 16
 
 
 class ARS(LearnedProtector):
-    """Trained by equations 2 to 10 with the perturbation module and the adversarial net, away from y.
+    """Trained by equations 2 to 10 with the perturbation module and the adversarial net.
 
-    Where the paper minimises a distance to white this maximises the distance from y: no noise within the budget makes
-    the open track's manipulators white.
+    Where the paper minimises a distance to white, the open track's weights maximise the distance from y: no noise
+    within the budget makes its manipulators white.
     """
 
     name = "ars"
@@ -41,7 +41,7 @@ class ARSWhite(ARS):
 
     name = "ars_white"
     thread_safe: ClassVar[bool] = True
-    training: ClassVar[str] = "arsbench.protectors.training.white:train"
+    training: ClassVar[str] = "arsbench.protectors.training.ars:train_white"
 
 
 class ARSTuned(ARS):

@@ -1,7 +1,7 @@
 """Trains ``ars`` by equations 2 to 10 of the paper: theta of f by (2), psi of g by (10), phi of q by (8).
 
-The target is *away from y*: the distances that (2), (9) and (10) minimise to white are distances from y here, and
-maximised. What is met in training is the paper's p and q, none of the board's perturbations.
+On the open track the target is *away from y*: the distances to white that (2), (9) and (10) minimise are distances from
+y there, and maximised. What is met in training is the paper's p and q, none of the board's perturbations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from arsbench.contracts import Manipulator, Pair
 from arsbench.draws import seeded
 from arsbench.protectors.ars import ARS
 from arsbench.protectors.networks.ars import AdversarialNet
-from arsbench.protectors.perturbation_module import perturbation_module
+from arsbench.protectors.perturbation_module import Operation, drop, perturbation_module, unperturbed
 from arsbench.protectors.training import loop
 from arsbench.protectors.training.loop import Objective, Part, log_amplification, protected, soft_clamp
 from arsbench.training.job import TrainingJob
@@ -29,20 +29,32 @@ BASIC_SHARE = 0.2
 """f is trained for this share of the steps and then left as it is, which makes a step faster."""
 GROUPS = 4
 """p is drawn for each quarter of a batch."""
-CLEAN_GROUPS = 2
-"""So many of them go without p, as (10) is printed. Through p alone the noise becomes smooth, and what a smooth noise
-moves G by is little once a perturbation that is not among p's scales it down."""
+CLEAN_GROUPS = 1
+"""So many of them go without p, as (10) is printed."""
+DROPPED_GROUPS = 1
+"""So many go through p_drop alone. Through all of p the noise becomes smooth, and what a smooth noise moves G by is
+little once a perturbation that is not among p's scales it down."""
 DISTANCE_WEIGHT = 10.0
 DISTANCE_ENOUGH = 0.3
 AMPLIFIED_WEIGHT = 1.0
-AMPLIFIED_ENOUGH = 1.5
+AMPLIFIED_ENOUGH = 0.7
 LOST_ENOUGH = 0.5
 
 
 def train(method: type[ARS], job: TrainingJob, manipulator: Manipulator) -> Path:
-    """Runs or resumes the training of ``method``; returns the file of its weights."""
+    """Runs or resumes the training of ``method``, to white on the paper track, away from y on the open one."""
+    return _train(White if manipulator.track == "paper" else Away, method, job, manipulator)
+
+
+def train_white(method: type[ARS], job: TrainingJob, manipulator: Manipulator) -> Path:
+    """Runs or resumes the training of ``method`` to white on either track; returns the file of its weights."""
+    return _train(White, method, job, manipulator)
+
+
+def _train(target: type[Away], method: type[ARS], job: TrainingJob, manipulator: Manipulator) -> Path:
     met = " and ".join(name for name, met in (("p", method.perturbed), ("q", method.adversarial)) if met)
-    return loop.train(method, Away(manipulator, job, method), job, f"away from y, the paper's {met or 'f and g alone'}")
+    how = f"{target.how}, {f'through the {met} of the paper' if met else 'without p and q'}"
+    return loop.train(method, target(manipulator, job, method), job, how)
 
 
 def noise_weight(epsilon: float) -> float:
@@ -63,6 +75,7 @@ class Away(Objective):
     """
 
     name = "ars"
+    how: ClassVar[str] = "away from y"
     learning_rate = 4e-4
     adversarial_weight: ClassVar[float] = 0.5
     """lambda_1 of equation 10; with the paper's 10 what q restores drowns the other terms."""
@@ -128,15 +141,18 @@ class Away(Objective):
         size = math.ceil(len(x) / GROUPS)
         clean, attacked = [], []
         for number, (part, part_p) in enumerate(zip(torch.split(x, size), torch.split(x_p, size), strict=True)):
-            if number < CLEAN_GROUPS:
-                attacked.append(part_p)
-                clean.append(part)
-                continue
             before = draws.get_state()
-            attacked.append(perturbation_module(part_p, part, draws))
+            p = self._met(number)
+            attacked.append(p(part_p, part, draws))
             draws.set_state(before)
-            clean.append(perturbation_module(part, part, draws))
+            clean.append(p(part, part, draws))
         return torch.cat(clean), torch.cat(attacked)
+
+    def _met(self, group: int) -> Operation:
+        """What a group of the faces goes through."""
+        if group < CLEAN_GROUPS:
+            return unperturbed
+        return drop if group < CLEAN_GROUPS + DROPPED_GROUPS else perturbation_module
 
     def _undo(self, px_p: Tensor, y: Tensor, keys: list[str]) -> tuple[Tensor, float]:
         """The second term of (10), and the value of (8): both by one pass of G through what q makes of p(x_p)."""
@@ -173,3 +189,20 @@ class Away(Objective):
         """Takes back what :meth:`state` gave."""
         self.adversary.load_state_dict(state["adversary"])
         self.adversary_optimizer.load_state_dict(state["adversary_optimizer"])
+
+
+class White(Away):
+    """Pulls G towards a white picture: equations 2, 9 and 10 as printed."""
+
+    name = "ars_white"
+    how: ClassVar[str] = "to white"
+    adversarial_weight: ClassVar[float] = 10.0
+    """lambda_1 of equation 10."""
+
+    def gain(self, pair: Pair) -> Tensor:
+        """``[B]``: less the distance to white."""
+        return self.distance(pair.y_p, pair.y)
+
+    def distance(self, y_p: Tensor, y: Tensor) -> Tensor:
+        """``[B]``: less the mse to white."""
+        return -(y_p - torch.ones_like(y_p)).square().mean((1, 2, 3))
