@@ -1,8 +1,9 @@
 """Every number that defines a result, as one frozen, versioned object with its hash.
 
-The definitions stand where they are used - thresholds in :mod:`arsbench.metrics`, levels on the perturbation classes,
-splits in :mod:`arsbench.faces` - and are collected here. Two results are compared only where their hashes agree. The
-hash does not cover epsilon, the number of images and the seed, which are part of a cell's key.
+The definitions stand where they are used - metrics and thresholds in :mod:`arsbench.scoring`, levels on the
+perturbation classes, splits in :mod:`arsbench.faces.shipped` - and are collected here. Two results are compared only
+where their hashes agree. The hash does not cover epsilon, the number of images and the seed, which are part of a
+cell's key.
 """
 
 from __future__ import annotations
@@ -12,13 +13,23 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from arsbench import controls, delivery, faces, metrics, registry
-from arsbench.contracts import PROTOCOL_NAME, ArsbenchError, Perturbation
+from arsbench import registry
+from arsbench.contracts import ArsbenchError, Perturbation
+from arsbench.draws import PROTOCOL_NAME
+from arsbench.faces import delivery, shipped
+from arsbench.faces.sources import TRACK_SIZES
+from arsbench.scoring import controls
+from arsbench.scoring.amplification import AMPLIFICATION_THRESHOLD
+from arsbench.scoring.lpips import TRUNK
+from arsbench.scoring.metrics import METRICS
+from arsbench.scoring.sr import SR_THRESHOLD
+from arsbench.scoring.sr_mask import MASK_THRESHOLD
+from arsbench.scoring.unrecovered import UNRECOVERED_THRESHOLD
+from arsbench.shipped import FOLDER
 
-TRACKS = faces.TRACK_SIZES
+TRACKS = TRACK_SIZES
 """The tracks, with the side of their pictures in pixels."""
 
 PROTECTORS = ("fgsm", "pgd", "disrupt", "tafim", "ars")
@@ -32,26 +43,6 @@ PERTURBATION_SETS = {
 """Named sets of perturbations; ``all`` is the first."""
 
 DEFAULT_SET = "paper-six"
-
-METRICS = (
-    ("mse", 1, "mean over C, H, W of (y_p - y)^2 on [-1, 1]"),
-    ("psnr", 1, "-10 log10(mse / 4 + 1e-8)"),
-    ("lpips", 1, "AlexNet, v0.1 linear layers, input [-1, 1]"),
-    ("ssim", 1, "Gaussian window 11, sigma 1.5, valid border, on (y + 1) / 2, data range 1"),
-    ("sr", 1, "mse > sr threshold"),
-    ("sr_mask", 1, "mask: sum over RGB of abs(G(x) - x) > mask threshold, per image; its mean error > sr threshold"),
-    ("sr_mask:icml2026", 1, "as sr_mask, mask from abs(y_p - y)"),
-    ("amplification", 1, "mse(y, y_p) / mse(p(x), p(x_p)); NaN for 0/0"),
-    ("unrecovered", 1, "min over per-channel a >= 0, b of sum (y - a y_p - b)^2 / sum (y - mean y)^2"),
-    ("sr_strict", 1, "sr, unrecovered > its threshold, amplification > its threshold"),
-    (
-        "identity_cosine",
-        1,
-        "cosine of the 128-d dlib descriptors of y_p and the forger's aim, lost pixels filled in",
-    ),
-    ("identity_distance", 1, "Euclidean distance of the same descriptors"),
-)
-"""Name, version and definition; a changed definition gets a new version."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +113,12 @@ def protocol(track: str = "open") -> Protocol:
         size=TRACKS[track],
         delivery="round((clip(x, -1, 1) + 1) * 127.5) / 127.5 - 1",
         budget_tolerance=delivery.TOLERANCE,
-        metrics=METRICS,
+        metrics=tuple((metric.name, metric.version, metric.definition) for metric in METRICS),
         thresholds=(
-            ("sr", metrics.SR_THRESHOLD),
-            ("mask", metrics.MASK_THRESHOLD),
-            ("unrecovered", metrics.UNRECOVERED_THRESHOLD),
-            ("amplification", metrics.AMPLIFICATION_THRESHOLD),
+            ("sr", SR_THRESHOLD),
+            ("mask", MASK_THRESHOLD),
+            ("unrecovered", UNRECOVERED_THRESHOLD),
+            ("amplification", AMPLIFICATION_THRESHOLD),
         ),
         lpips_sha256=_lpips_sha256(),
         perturbations=tuple((name, _levels(name, track)) for name in _set_members()),
@@ -137,14 +128,14 @@ def protocol(track: str = "open") -> Protocol:
         manipulators=MANIPULATORS,
         controls=controls.CONTROLS,
         control_limits=(("none mse", controls.NONE_MSE), ("noise sr", controls.NOISE_SR)),
-        splits=tuple((name, seeds.start, seeds.stop) for name, seeds in faces.SPLITS.items()),
-        condition_faces=tuple(faces.CONDITION_SEEDS),
+        splits=tuple((name, seeds.start, seeds.stop) for name, seeds in shipped.SPLITS.items()),
+        condition_faces=tuple(shipped.CONDITION_SEEDS),
     )
 
 
 def _lpips_sha256() -> str:
     """From the trunk's card, against which the trunk is checked whenever it is loaded."""
-    path = Path(metrics.__file__).parent / "shipped" / "lpips_alex.json"
+    path = FOLDER / f"{TRUNK}.json"
     try:
         return str(json.loads(path.read_text())["sha256"])
     except (OSError, ValueError, KeyError) as error:

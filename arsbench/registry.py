@@ -141,12 +141,22 @@ def _items(given: Names) -> list[str | type]:
     """Comma lists taken apart; a path that holds a comma is left whole."""
     if isinstance(given, type):
         return [given]
-    if isinstance(given, str):
-        path, _, _ = given.rpartition(":")
-        if path.endswith(".py") and Path(path).is_file():
-            return [given]
-        return [part.strip() for part in given.split(",") if part.strip()]
-    return [item for part in given for item in _items(part)]
+    if not isinstance(given, str):
+        return [item for part in given for item in _items(part)]
+    items: list[str | type] = []
+    parts = given.split(",")
+    while parts:
+        # The longest start that names a file, or else the text up to the next comma.
+        starts = ((n, ",".join(parts[:n]).strip()) for n in range(len(parts), 0, -1))
+        n, item = next((n, text) for n, text in starts if n == 1 or _is_file_there(text))
+        items += [item] if item else []
+        parts = parts[n:]
+    return items
+
+
+def _is_file_there(text: str) -> bool:
+    path = text if text.endswith(".py") else text.rpartition(":")[0]
+    return path.endswith(".py") and Path(path).is_file()
 
 
 def parse_levels(given: str | int | Sequence[int]) -> tuple[int, ...]:

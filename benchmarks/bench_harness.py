@@ -11,9 +11,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 import arsbench
-from arsbench import side_by_side
 from arsbench.contracts import Manipulator
-from manipulators.psp import PspMix
+from arsbench.manipulators.psp import PspMix
+from arsbench.running import side_by_side
 
 
 @pytest.mark.parametrize("protector", ["none", "ars"])

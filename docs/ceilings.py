@@ -16,9 +16,9 @@ from torch import Tensor
 
 import arsbench
 from arsbench.contracts import Manipulator, generator
-from arsbench.delivery import deliver
-from protectors.ascent import gradient, project, random_start
-from protectors.random_perturbation import SIX, RandomPerturbation
+from arsbench.faces.delivery import deliver
+from arsbench.protectors.ascent import gradient, project, random_start
+from arsbench.protectors.random_perturbation import SIX, RandomPerturbation
 
 FIRST = 16
 """Validation faces before this one are the fixed conditions."""

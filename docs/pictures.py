@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 import arsbench
-from arsbench.delivery import to_bytes
-from manipulators.styleclip import EDITS
+from arsbench.faces.delivery import to_bytes
+from arsbench.manipulators.styleclip import EDITS
 
 IMAGES = Path(__file__).parent / "images"
 FACES = 10

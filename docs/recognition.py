@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 import arsbench
+from arsbench.face_networks.loading import load_face_recogniser
 from arsbench.protocol import DEFAULT_SET, PERTURBATION_SETS
-from manipulators.face_networks import load_face_recogniser
 
 FACES = 100
 LEVELS = (3, 5)

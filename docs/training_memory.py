@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from arsbench import registry
 from arsbench.contracts import Manipulator
-from arsbench.loading import make_manipulator
-from protectors.checkpointing import blocks
+from arsbench.protectors.checkpointing import blocks
+from arsbench.running.loading import make_manipulator
 
 SIZE = 256
 GIB = 2**30

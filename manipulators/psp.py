@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arsbench.contracts import ArsbenchError, Manipulator, TrainingJob, draw, generator, load_weights, seeded
-from manipulators.checkpoints import load as load_checkpoint
-from manipulators.networks.psp_encoder import PspEncoder, Stage, fuse_batch_norms
-from manipulators.networks.stylegan2 import StyleGAN2, fold_scales
+from arsbench.contracts import ArsbenchError, Manipulator
+from arsbench.draws import draw, generator, seeded
+from arsbench.manipulators.networks.psp_encoder import PspEncoder, Stage, fuse_batch_norms
+from arsbench.manipulators.networks.stylegan2 import StyleGAN2, fold_scales
+from arsbench.manipulators.official.checkpoints import load as load_checkpoint
+from arsbench.weights import load_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 Z_SIZE = 512
@@ -96,18 +98,11 @@ class Psp(Manipulator):
 
     track: ClassVar[str] = "open"
     weights_files: ClassVar[tuple[Path, ...]] = (WEIGHTS / "psp_open.safetensors",)
+    training: ClassVar[str | None] = "arsbench.manipulators.training.psp:train"
     mix_from: ClassVar[int] = OPEN_MIX_FROM
 
-    def __init__(
-        self,
-        device: str | torch.device = "cpu",
-        condition: Any = None,
-        condition_faces: Tensor | None = None,
-        condition_keys: Sequence[str] = (),
-        random_weights: bool = False,
-    ) -> None:
-        super().__init__(device, condition, condition_faces, condition_keys)
-        self.random_weights = random_weights
+    def set_up(self) -> None:
+        """Loads the model, frozen; see the base class."""
         self.model = self.build()
         self.model.eval().requires_grad_(False)
         fuse_batch_norms(self.model.encoder)
@@ -122,23 +117,6 @@ class Psp(Manipulator):
         model.load_state_dict(tensors)
         return model
 
-    @classmethod
-    def train(cls, job: TrainingJob) -> Path:
-        """Trains encoder, decoder and mapping network; see :mod:`manipulators.psp_training`.
-
-        From finished weights of another shape, it is narrowed: :mod:`manipulators.psp_narrowing`.
-        """
-        from manipulators import psp_narrowing
-        from manipulators.psp_training import train
-
-        if job.start is not None:
-            tensors, _ = load_weights(*job.start)
-            if psp_narrowing.shape_of(tensors) != OPEN_SHAPE:
-                return psp_narrowing.train(tensors, job)
-        with seeded(job.seed):
-            model = open_model()
-        return train(model, job)
-
 
 class PspRecon(Psp):
     """G(x): the face encoded and decoded. Takes no condition."""
@@ -146,17 +124,11 @@ class PspRecon(Psp):
     name = "psp-recon"
     thread_safe: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        device: str | torch.device = "cpu",
-        condition: Any = None,
-        condition_faces: Tensor | None = None,
-        condition_keys: Sequence[str] = (),
-        random_weights: bool = False,
-    ) -> None:
-        if condition is not None:
+    def set_up(self) -> None:
+        """Loads the model; there is no condition to give."""
+        if self.condition is not None:
             raise ArsbenchError("manipulator 'psp-recon' takes no condition; leave it out")
-        super().__init__(device, random_weights=random_weights)
+        super().set_up()
 
     def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> the reconstruction, raw."""
@@ -164,7 +136,7 @@ class PspRecon(Psp):
 
 
 class PspMix(Psp):
-    """G(x, c): x's coarse codes with the fine ones of a reference face, alpha 0.8.
+    """G(x, c): x's coarse codes with the fine ones of a reference face, alpha 0.8, or of a z, alpha 1.
 
     Args:
         condition: a face ``[1, 3, H, W]``, ``"random"`` (an own z per image) or a z ``[1, 512]``; by default each
@@ -174,23 +146,21 @@ class PspMix(Psp):
     name = "psp-mix"
     thread_safe: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        device: str | torch.device = "cpu",
-        condition: Any = None,
-        condition_faces: Tensor | None = None,
-        condition_keys: Sequence[str] = (),
-        random_weights: bool = False,
-    ) -> None:
-        super().__init__(device, condition, condition_faces, condition_keys, random_weights)
+    def set_up(self) -> None:
+        """Loads the model and encodes the condition."""
+        super().set_up()
         self._codes: Tensor | None = None
+        condition = self.condition
+        # The official script mixes in a face's codes, and replaces the rows whole by a z's.
+        is_face = condition is None or (isinstance(condition, Tensor) and condition.ndim == 4)
+        self._alpha = MIX_ALPHA if is_face else 1.0
         with torch.no_grad():
             if condition is None:
-                if condition_faces is None:
+                if self.condition_faces is None:
                     raise ArsbenchError(
                         "manipulator 'psp-mix' needs condition faces; load it with arsbench.load_manipulator"
                     )
-                self._codes = self.model.encode(condition_faces.to(self.device))
+                self._codes = self.model.encode(self.condition_faces.to(self.device))
             elif isinstance(condition, Tensor):
                 self._codes = self._encode_condition(condition.to(self.device, torch.float32))
             elif condition != "random":
@@ -220,7 +190,7 @@ class PspMix(Psp):
 
     def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> x's shape with the condition's colours and fine look, raw."""
-        codes = mix(self.model.encode(x), self._injected(keys), self.mix_from)
+        codes = mix(self.model.encode(x), self._injected(keys), self.mix_from, self._alpha)
         return self.model.decode(codes, x.shape[-1])
 
     def conditions(self, keys: Sequence[str]) -> list[str]:
@@ -258,7 +228,7 @@ class OfficialPspRecon(OfficialPsp, PspRecon):
 
 
 class OfficialPspMix(OfficialPsp, PspMix):
-    """G(x, c) by the official model: rows 8-17 injected, alpha 0.8; the noise is that of the checkpoint."""
+    """G(x, c) by the official model: rows 8-17 injected; the noise is that of the checkpoint."""
 
 
 _WANTED = 'give a face [1, 3, H, W] in [-1, 1], "random", or a z [1, 512]'

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arsbench.contracts import ArsbenchError, Manipulator, TrainingJob, combined_sha256, draw, load_weights, seeded
-from manipulators.checkpoints import load as load_checkpoint
-from manipulators.face_networks import load_face_recogniser, recogniser_sha256
-from manipulators.networks.arcface import ArcFace
-from manipulators.networks.simswap import SimSwapGenerator
+from arsbench.contracts import ArsbenchError, Manipulator
+from arsbench.draws import draw, seeded
+from arsbench.face_networks.loading import WEIGHTS as FACE_WEIGHTS
+from arsbench.face_networks.loading import load_face_recogniser, recogniser_sha256
+from arsbench.manipulators.networks.arcface import ArcFace
+from arsbench.manipulators.networks.simswap import SimSwapGenerator
+from arsbench.manipulators.official.checkpoints import load as load_checkpoint
+from arsbench.weights import combined_sha256, load_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 OPEN_CHANNELS = (16, 48, 96, 112)
@@ -52,22 +55,16 @@ class SimSwap(Manipulator):
     name = "simswap"
     thread_safe: ClassVar[bool] = True
     track: ClassVar[str] = "open"
+    training: ClassVar[str | None] = "arsbench.manipulators.training.simswap:train"
     weights_files: ClassVar[tuple[Path, ...]] = (
         WEIGHTS / "simswap_open.safetensors",
-        WEIGHTS / "face_recogniser.safetensors",
+        FACE_WEIGHTS / "face_recogniser.safetensors",
     )
 
-    def __init__(
-        self,
-        device: str | torch.device = "cpu",
-        condition: Any = None,
-        condition_faces: Tensor | None = None,
-        condition_keys: Sequence[str] = (),
-        random_weights: bool = False,
-    ) -> None:
-        super().__init__(device, condition, condition_faces, condition_keys)
-        self.random_weights = random_weights
-        sources = condition_faces if condition is None else condition
+    def set_up(self) -> None:
+        """Loads the generator and takes the identities of the condition's faces."""
+        condition = self.condition
+        sources = self.condition_faces if condition is None else condition
         if not isinstance(sources, Tensor) or sources.ndim != 4 or sources.shape[1] != 3:
             raise ArsbenchError(
                 "manipulator 'simswap' got a condition it cannot use: give a face [1, 3, H, W] in [-1, 1]"
@@ -91,23 +88,6 @@ class SimSwap(Manipulator):
     def identify(self, faces: Tensor) -> Tensor:
         """The identities of ``faces`` [B, 3, H, W] in [-1, 1], as the generator takes them."""
         return latent_identity(load_face_recogniser(self.device), faces)
-
-    @classmethod
-    def train(cls, job: TrainingJob) -> Path:
-        """Trains the generator; see :mod:`manipulators.simswap_training`.
-
-        From finished weights of other widths, it is narrowed: :mod:`manipulators.simswap_narrowing`.
-        """
-        from manipulators import simswap_narrowing
-        from manipulators.simswap_training import train
-
-        if job.start is not None:
-            tensors, _ = load_weights(*job.start)
-            if simswap_narrowing.widths(tensors) != OPEN_CHANNELS:
-                return simswap_narrowing.train(tensors, job)
-        with seeded(job.seed):
-            generator = open_generator()
-        return train(generator, job)
 
     def _choices(self, keys: Sequence[str]) -> list[int]:
         return [0 if self.condition is not None else draw(key, "condition") % len(self.sources) for key in keys]

@@ -2,28 +2,30 @@
 
 The condition c is the edit. The official mappers were trained against CLIP and a free text. CLIP is on no package
 registry, so on the open track the text is one of a closed vocabulary, and its mapper was trained against networks that
-recognise expressions and age; see :mod:`manipulators.styleclip_training`. Of its encoder, the style heads are its own;
-the body in front of them, and the decoder, are pSp's.
+recognise expressions and age; see :mod:`arsbench.manipulators.training.styleclip`. Of its encoder, the style heads are
+its own; the body in front of them, and the decoder, are pSp's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arsbench.contracts import ArsbenchError, Manipulator, TrainingJob, combined_sha256, draw, load_weights, seeded
-from manipulators.checkpoints import LEVELS, kept
-from manipulators.checkpoints import load as load_checkpoint
-from manipulators.networks.combined import STYLECLIP_STRENGTH
-from manipulators.networks.psp_encoder import E4eEncoder, fuse_batch_norms
-from manipulators.networks.styleclip_mapper import LevelsMapper
-from manipulators.networks.stylegan2 import StyleGAN2, fold_scales
-from manipulators.psp import OPEN_SHAPE, PspModel, open_model
+from arsbench.contracts import ArsbenchError, Manipulator
+from arsbench.draws import draw, seeded
+from arsbench.manipulators.networks.combined import STYLECLIP_STRENGTH
+from arsbench.manipulators.networks.psp_encoder import E4eEncoder, fuse_batch_norms
+from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
+from arsbench.manipulators.networks.stylegan2 import StyleGAN2, fold_scales
+from arsbench.manipulators.official.checkpoints import LEVELS, kept
+from arsbench.manipulators.official.checkpoints import load as load_checkpoint
+from arsbench.manipulators.psp import OPEN_SHAPE, PspModel, open_model
+from arsbench.weights import combined_sha256, load_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 EDITS = ("smiling", "surprised", "angry", "older")
@@ -112,21 +114,15 @@ class StyleClip(Manipulator):
     name = "styleclip"
     thread_safe: ClassVar[bool] = True
     track: ClassVar[str] = "open"
+    training: ClassVar[str | None] = "arsbench.manipulators.training.styleclip:train"
     weights_files: ClassVar[tuple[Path, ...]] = (
         WEIGHTS / "styleclip_open.safetensors",
         WEIGHTS / "psp_open.safetensors",
     )
 
-    def __init__(
-        self,
-        device: str | torch.device = "cpu",
-        condition: Any = None,
-        condition_faces: Tensor | None = None,
-        condition_keys: Sequence[str] = (),
-        random_weights: bool = False,
-    ) -> None:
-        super().__init__(device, condition)
-        self.random_weights = random_weights
+    def set_up(self) -> None:
+        """Loads the model; see the base class."""
+        condition = self.condition
         self.parts = self.build()
         if condition is not None and not (isinstance(condition, str) and condition in self.parts.mappers):
             raise ArsbenchError(
@@ -148,15 +144,6 @@ class StyleClip(Manipulator):
         model.load_state_dict(tensors)
         decoders = dict.fromkeys(EDITS, psp.decoder)
         return StyleClipParts(model.encoder(psp), psp.latent_avg.detach(), model.mappers, decoders)
-
-    @classmethod
-    def train(cls, job: TrainingJob) -> Path:
-        """Trains the encoder's heads, then the mappers; see :mod:`manipulators.styleclip_training`."""
-        from manipulators.styleclip_training import train
-
-        with seeded(job.seed):
-            model = StyleClipModel()
-        return train(model, job)
 
     def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> x edited, raw."""

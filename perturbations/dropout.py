@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from arsbench.contracts import Levels, Perturbation, uniform
+from arsbench.contracts import Levels, Perturbation
+from arsbench.draws import uniform
 
 BLACK = -1.0
 

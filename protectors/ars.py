@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from protectors.learned import LearnedProtector
-from protectors.networks.ars import ArsNetwork, Bound
+from arsbench.protectors.learned import LearnedProtector
+from arsbench.protectors.networks.ars import ArsNetwork, Bound
 
 CHANNELS = 16
 """C of equations 4 and 5, 128 in the paper."""
@@ -20,7 +20,7 @@ class ARS(LearnedProtector):
 
     name = "ars"
     thread_safe: ClassVar[bool] = True
-    training: ClassVar[str] = "protectors.training.ars:train"
+    training: ClassVar[str] = "arsbench.protectors.training.ars:train"
     base: ClassVar[int] = 16
     bound: ClassVar[Bound] = "clip"
     two_way: ClassVar[bool] = True
@@ -41,7 +41,7 @@ class ARSWhite(ARS):
 
     name = "ars_white"
     thread_safe: ClassVar[bool] = True
-    training: ClassVar[str] = "protectors.training.ars:train_white"
+    training: ClassVar[str] = "arsbench.protectors.training.ars:train_white"
 
 
 class ARSTuned(ARS):
@@ -49,6 +49,6 @@ class ARSTuned(ARS):
 
     name = "ars_tuned"
     thread_safe: ClassVar[bool] = True
-    training: ClassVar[str] = "protectors.training.tuned:train"
+    training: ClassVar[str] = "arsbench.protectors.training.tuned:train"
     base: ClassVar[int] = 24
     bound: ClassVar[Bound] = "tanh"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from protectors.ars import ARS
+from arsbench.protectors.ars import ARS
 
 
 class ARSBasic(ARS):

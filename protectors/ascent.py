@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from arsbench.contracts import Protector, uniform
+from arsbench.contracts import Protector
+from arsbench.draws import uniform
 
 
 def squared_distance(y: Tensor, target: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arsbench.contracts import Protector, uniform
+from arsbench.contracts import Protector
+from arsbench.draws import uniform
 
 SHADE_PATCHES = 4
 """Patches per side of the fixed pattern of ``shade``."""

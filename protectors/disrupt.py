@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from arsbench.contracts import Protector
-from protectors.ascent import gradient, project, random_start, squared_distance, unmanipulated_target
+from arsbench.protectors.ascent import gradient, project, random_start, squared_distance, unmanipulated_target
 
 CYCLES = 2
 STEP_SHARE = 0.25

@@ -11,9 +11,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from arsbench.contracts import Protector, generator
-from protectors.ascent import gradient, project, random_start, squared_distance, unmanipulated_target
-from protectors.random_perturbation import RandomPerturbation
+from arsbench.contracts import Protector
+from arsbench.draws import generator
+from arsbench.protectors.ascent import gradient, project, random_start, squared_distance, unmanipulated_target
+from arsbench.protectors.random_perturbation import RandomPerturbation
 
 STEPS = 60
 MOMENTUM = 0.9

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from arsbench.contracts import Protector
-from protectors.ascent import gradient, project, random_start, squared_distance, unmanipulated_target
+from arsbench.protectors.ascent import gradient, project, random_start, squared_distance, unmanipulated_target
 
 JITTER = 0.001
 """At x itself the distance to G(x) has no gradient."""

@@ -11,7 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from arsbench.contracts import ArsbenchError, Manipulator, Protector, load_weights
+from arsbench.contracts import ArsbenchError, Manipulator, Protector
+from arsbench.weights import load_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from arsbench.contracts import Perturbation
-from perturbations.contrast import Contrast
-from perturbations.downscale import Downscale
-from perturbations.dropout import Dropout
-from perturbations.gaussian_blur import GaussianBlur
-from perturbations.jpeg import Jpeg
-from perturbations.saturation import Saturation
+from arsbench.perturbations.contrast import Contrast
+from arsbench.perturbations.downscale import Downscale
+from arsbench.perturbations.dropout import Dropout
+from arsbench.perturbations.gaussian_blur import GaussianBlur
+from arsbench.perturbations.jpeg import Jpeg
+from arsbench.perturbations.saturation import Saturation
 
 SIX: tuple[type[Perturbation], ...] = (Saturation, Contrast, Dropout, GaussianBlur, Downscale, Jpeg)
 

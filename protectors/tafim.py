@@ -8,8 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from arsbench.contracts import ArsbenchError
-from protectors.learned import LearnedProtector
-from protectors.networks.tafim import WIDTH, TafimNetwork
+from arsbench.protectors.learned import LearnedProtector
+from arsbench.protectors.networks.tafim import WIDTH, TafimNetwork
 
 SIZES = {"open": (64, 16), "paper": (256, WIDTH)}
 """Side of the pictures and width of the network, by track; the official width on the paper's."""
@@ -20,7 +20,7 @@ class Tafim(LearnedProtector):
 
     name = "tafim"
     thread_safe: ClassVar[bool] = True
-    training: ClassVar[str] = "protectors.training.tafim:train"
+    training: ClassVar[str] = "arsbench.protectors.training.tafim:train"
 
     @classmethod
     def build(cls, track: str) -> TafimNetwork:

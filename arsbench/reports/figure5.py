@@ -12,9 +12,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from arsbench import statistics
 from arsbench.contracts import ArsbenchError
 from arsbench.reports.selection import METHODS, controls, manipulators, methods, one_epsilon, require_complete
+from arsbench.scoring import statistics
 
 METRICS = {
     "sr": "SR ↑",

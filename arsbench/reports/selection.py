@@ -8,7 +8,7 @@ from itertools import product
 import pandas as pd
 
 from arsbench.contracts import ArsbenchError
-from arsbench.controls import CONTROLS
+from arsbench.scoring.controls import CONTROLS
 
 TO_BEAT = ("brighten", "shade")
 """The controls that an entry has to beat."""

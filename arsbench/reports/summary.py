@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from arsbench.statistics import summarise
+from arsbench.scoring.statistics import summarise
 
 
 def render(rows: pd.DataFrame, void: str | None = None) -> str:

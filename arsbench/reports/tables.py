@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from arsbench import statistics
 from arsbench.contracts import ArsbenchError
 from arsbench.reports.selection import (
     TO_BEAT,
@@ -21,9 +20,10 @@ from arsbench.reports.selection import (
     strongest,
 )
 from arsbench.reports.table import Block, Cell, Column, Row, Table, Value
-from arsbench.rows import COLUMNS
+from arsbench.scoring import statistics
+from arsbench.scoring.columns import MEASURED
 
-_BETTER = {column.name: column.better for column in COLUMNS}
+_BETTER = {column.name: "higher" if column.higher_is_better else "lower" for column in MEASURED}
 _LABELS = {
     "mse": "MSE",
     "psnr": "PSNR",
@@ -163,11 +163,14 @@ def _board_notes(rows: pd.DataFrame, level: int, ranked: bool) -> list[str]:
     amplification = statistics.averages(rows, ("protector",), ("amplification",))["amplification_n"]
     counts = sorted({int(n) for n in amplification if n})
     told = f" (n = {' to '.join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))})" if counts else ""
+    ranking = "Protectors that a paired bootstrap over the same images cannot tell apart share a rank."
+    if not ranked:
+        ranking = "Unranked: the protectors were not all run on the same cells."
+    if not methods(rows):
+        ranking = "No protector was run but the controls."
     return [
         f"Means over images, {' and '.join(over)}; {_INTERVALS}",
-        "Protectors that a paired bootstrap over the same images cannot tell apart share a rank."
-        if ranked
-        else "Unranked: the protectors were not all run on the same cells.",
+        ranking,
         f"Amplification is the median{told}; protected PSNR is of the protected picture, the rest of the outputs.",
     ]
 

@@ -1,1 +1,5 @@
-"""Faces, the face generator and the LPIPS trunk, as they ship, and the scripts that made them."""
+"""Faces, the face generator and the LPIPS trunk, as they ship, each with its card."""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).parent

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from torch import nn
 
-from manipulators.networks.arcface import ArcFace
-from manipulators.networks.combined import EncoderDecoder, MapperDecoder
-from manipulators.networks.psp_encoder import E4eEncoder, PspEncoder
-from manipulators.networks.simswap import SimSwapGenerator
-from manipulators.networks.styleclip_mapper import LevelsMapper
-from manipulators.networks.stylegan2 import StyleGAN2
+from arsbench.manipulators.networks.arcface import ArcFace
+from arsbench.manipulators.networks.combined import EncoderDecoder, MapperDecoder
+from arsbench.manipulators.networks.psp_encoder import E4eEncoder, PspEncoder
+from arsbench.manipulators.networks.simswap import SimSwapGenerator
+from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
+from arsbench.manipulators.networks.stylegan2 import StyleGAN2
 
 OFFICIAL: dict[str, Callable[[], nn.Module]] = {
     "arcface": ArcFace,

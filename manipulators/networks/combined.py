@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from manipulators.networks.psp_encoder import PspEncoder
-from manipulators.networks.styleclip_mapper import LevelsMapper
-from manipulators.networks.stylegan2 import StyleGAN2
+from arsbench.manipulators.networks.psp_encoder import PspEncoder
+from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
+from arsbench.manipulators.networks.stylegan2 import StyleGAN2
 
 STYLECLIP_STRENGTH = 0.1
 """w + 0.1 mapper(w)."""

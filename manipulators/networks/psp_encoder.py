@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, cat, nn, stack
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from manipulators.networks.stylegan2 import EqualLinear
+from arsbench.manipulators.networks.stylegan2 import EqualLinear
 
 
 class Stage(NamedTuple):

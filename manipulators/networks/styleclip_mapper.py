@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from manipulators.networks.stylegan2 import EqualLinear, PixelNorm
+from arsbench.manipulators.networks.stylegan2 import EqualLinear, PixelNorm
 
 LAYERS = 4
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from protectors.networks.tafim import TafimUNet
+from arsbench.protectors.networks.tafim import TafimUNet
 
 OFFICIAL: dict[str, Callable[[], nn.Module]] = {
     "tafim_unet64": TafimUNet,

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from protectors.networks.bounds import clip
-from protectors.networks.unet import UNet, conv_block
+from arsbench.protectors.networks.bounds import clip
+from arsbench.protectors.networks.unet import UNet, conv_block
 
 Bound = Literal["clip", "tanh"]
 

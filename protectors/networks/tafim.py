@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from protectors.networks.bounds import clip
+from arsbench.protectors.networks.bounds import clip
 
 WIDTH = 64
 """Channels after the first halving of the official networks; eight times as many after the fourth."""

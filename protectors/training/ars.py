@@ -13,12 +13,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from arsbench.contracts import Manipulator, Pair, TrainingJob, seeded
-from protectors.ars import ARS
-from protectors.networks.ars import AdversarialNet
-from protectors.perturbation_module import perturbation_module
-from protectors.training import loop
-from protectors.training.loop import Objective, Part, log_amplification, protected, soft_clamp
+from arsbench.contracts import Manipulator, Pair
+from arsbench.draws import seeded
+from arsbench.protectors.ars import ARS
+from arsbench.protectors.networks.ars import AdversarialNet
+from arsbench.protectors.perturbation_module import perturbation_module
+from arsbench.protectors.training import loop
+from arsbench.protectors.training.loop import Objective, Part, log_amplification, protected, soft_clamp
+from arsbench.training.job import TrainingJob
 
 NOISE_WEIGHT = 10.0
 """lambda of equation 2 and lambda_2 of equation 10, at the paper's default epsilon; see :func:`noise_weight`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-import subprocess
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -19,21 +18,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from arsbench.contracts import (
-    Manipulator,
-    Pair,
-    TrainingJob,
-    draw,
-    generator,
-    load_weights,
-    save_weights,
-    seeded,
-    update_average,
-)
-from protectors.checkpointing import checkpoint_blocks
-from protectors.learned import LearnedProtector
-from protectors.training.curve import Curve
-from protectors.training.validation import Validation
+from arsbench.contracts import Manipulator, Pair
+from arsbench.draws import draw, generator, seeded
+from arsbench.protectors.checkpointing import checkpoint_blocks
+from arsbench.protectors.learned import LearnedProtector
+from arsbench.protectors.training.curve import Curve
+from arsbench.protectors.training.validation import Validation
+from arsbench.training.average import update_average
+from arsbench.training.job import TrainingJob
+from arsbench.weights import load_weights, save_weights
 
 CHECKPOINT_EVERY = 50
 VALIDATE_EVERY = 200
@@ -150,7 +143,7 @@ def train(method: type[LearnedProtector], objective: Objective, job: TrainingJob
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.Adam(network.parameters(), objective.learning_rate)
     validation, curve = Validation(objective.manipulator, job), Curve(job.folder)
-    first, revisions = 0, [revision()]
+    first, revisions = 0, [job.revision or version("arsbench")]
     state = job.resume()
     if state is not None:
         network.load_state_dict(state["network"])
@@ -214,18 +207,6 @@ def card(
         "licence": "MIT",
         **job.started_from(),
     }
-
-
-def revision() -> str:
-    """The checkout's commit, marked where files differ from it; the version where this is no checkout."""
-    here = Path(__file__).parent
-    try:
-        # A package that lies in somebody else's checkout is not of that checkout's revision.
-        subprocess.run(["git", "ls-files", "--error-unmatch", __file__], cwd=here, check=True, capture_output=True)
-        describe = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-        return subprocess.run(describe, cwd=here, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return version("arsbench")
 
 
 def _decay(step: int, steps: int) -> float:

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arsbench.contracts import Manipulator, TrainingJob
-from protectors.learned import LearnedProtector
-from protectors.training import loop
-from protectors.training.loop import Objective, Part, protected
+from arsbench.contracts import Manipulator
+from arsbench.protectors.learned import LearnedProtector
+from arsbench.protectors.training import loop
+from arsbench.protectors.training.loop import Objective, Part, protected
+from arsbench.training.job import TrainingJob
 
 PERTURBATION_WEIGHT = 10.0
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from arsbench.contracts import Manipulator, Pair, TrainingJob
-from protectors.learned import LearnedProtector
-from protectors.random_perturbation import RandomPerturbation
-from protectors.training import loop
-from protectors.training.loop import Objective, Part, log_amplification, protected, soft_clamp
+from arsbench.contracts import Manipulator, Pair
+from arsbench.protectors.learned import LearnedProtector
+from arsbench.protectors.random_perturbation import RandomPerturbation
+from arsbench.protectors.training import loop
+from arsbench.protectors.training.loop import Objective, Part, log_amplification, protected, soft_clamp
+from arsbench.training.job import TrainingJob
 
 ROBUST_WEIGHT = 2.0
 BASIC_SHARE = 0.5

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from arsbench.contracts import Manipulator, Pair, TrainingJob
-from protectors.random_perturbation import SIX
+from arsbench.contracts import Manipulator, Pair
+from arsbench.protectors.random_perturbation import SIX
+from arsbench.training.job import TrainingJob
 
 AT_ONCE = 32
 WATCHED = ("sr", "sr_strict", "mse", "unrecovered", "amplification")

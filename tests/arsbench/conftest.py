@@ -24,7 +24,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def no_reports(monkeypatch):
     """Tables and figures take longer than the run itself."""
-    monkeypatch.setattr("arsbench.api._write_reports", lambda folder, outcome: [])
+    monkeypatch.setattr("arsbench.reports.write", lambda *given, **named: [])
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from arsbench.contracts import ArsbenchError, Manipulator, Perturbation, Protector, uniform
+from arsbench.contracts import ArsbenchError, Manipulator, Perturbation, Protector
+from arsbench.draws import uniform
 
 
 class Mirror(Manipulator):

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 import arsbench
-from arsbench import store
 from arsbench.contracts import ArsbenchError
-from arsbench.delivery import deliver
+from arsbench.face_networks.loading import load_face_recogniser
+from arsbench.faces.delivery import deliver
 from arsbench.rows import COLUMNS
-from manipulators.face_networks import load_face_recogniser
+from arsbench.running import store
+from arsbench.running.provenance import git_revision
 
 X, KEYS = arsbench.load_faces(n=3)
 
@@ -272,4 +273,4 @@ def test_load_faces_refuses(n):
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs a POSIX system")
 def test_git_revision_never_fails(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert arsbench.api.git_revision() is None or len(arsbench.api.git_revision()) >= 40
+    assert git_revision() is None or len(git_revision()) >= 40

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from arsbench import metrics, protocol
+from arsbench import protocol
 from arsbench.contracts import ArsbenchError
-from arsbench.rows import FURTHER, SCORES
+from arsbench.scoring.columns import MEASURED, SCORES
 
 
 def test_hash_is_the_same_each_time():
@@ -24,7 +24,7 @@ def test_every_definition_enters_the_hash(field):
 
 
 def test_thresholds_are_those_of_the_metrics(monkeypatch):
-    monkeypatch.setattr(metrics, "SR_THRESHOLD", 0.06)
+    monkeypatch.setattr(protocol, "SR_THRESHOLD", 0.06)
     assert dict(protocol.protocol.__wrapped__("open").thresholds)["sr"] == 0.06
 
 
@@ -38,11 +38,9 @@ def test_tracks_have_their_own_levels():
 
 
 def test_every_score_of_a_row_is_defined():
-    defined = {name for name, _, _ in protocol.METRICS}
+    defined = {name for name, _, _ in protocol.protocol("open").metrics}
     assert {column.name for column in SCORES} <= defined
-    further = {"sr_mask:icml2026", "identity_cosine", "identity_distance"}
-    assert further <= defined
-    assert further <= {column.name for column in FURTHER}
+    assert defined <= {column.name for column in MEASURED}
 
 
 def test_it_is_frozen():

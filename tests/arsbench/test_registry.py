@@ -46,7 +46,7 @@ def test_all_means_the_protocols_six():
 
 
 def test_all_protectors_are_those_of_the_table():
-    assert groups("protector")["all"] == ("fgsm", "pgd", "disrupt", "ars")
+    assert groups("protector")["all"] == ("fgsm", "pgd", "disrupt", "tafim", "ars")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import arsbench
-from arsbench import metrics
-from arsbench.contracts import TrainingJob
+from arsbench.scoring import metrics
+from arsbench.scoring.lpips import load_lpips
+from arsbench.training.job import TrainingJob
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def small_job():
             latents=lambda first, count: torch.randn(count, 100, generator=torch.Generator().manual_seed(first)),
             collage=lambda outer, inner: outer.mean(1).sub(inner.mean(1))[:, None, None, None].expand(-1, 3, 64, 64),
             validation=arsbench.load_faces(n=4),
-            perceptual=metrics.load_lpips("cpu"),
+            perceptual=load_lpips("cpu"),
             metrics={metric.name: metric for metric in metrics.all_metrics("cpu")},
             folder=folder,
             steps=steps,

@@ -10,12 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from manipulators.networks import OFFICIAL, official
-from manipulators.networks.arcface import ArcFace, IRBlock
-from manipulators.networks.psp_encoder import E4eEncoder, PspEncoder, Stage, fuse_batch_norms
-from manipulators.networks.simswap import ApplyStyle, InstanceNorm, SimSwapGenerator
-from manipulators.networks.styleclip_mapper import LevelsMapper
-from manipulators.networks.stylegan2 import (
+from arsbench.manipulators.networks import OFFICIAL, official
+from arsbench.manipulators.networks.arcface import ArcFace, IRBlock
+from arsbench.manipulators.networks.psp_encoder import E4eEncoder, PspEncoder, Stage, fuse_batch_norms
+from arsbench.manipulators.networks.simswap import ApplyStyle, InstanceNorm, SimSwapGenerator
+from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
+from arsbench.manipulators.networks.stylegan2 import (
     Blur,
     ModulatedConv2d,
     PixelNorm,

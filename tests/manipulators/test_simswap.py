@@ -7,8 +7,8 @@ import torch
 
 import arsbench
 from arsbench.contracts import ArsbenchError, Pair
-from arsbench.metrics import all_metrics
-from manipulators.face_networks import load_face_recogniser
+from arsbench.face_networks.loading import load_face_recogniser
+from arsbench.scoring.metrics import all_metrics
 
 
 @pytest.fixture(scope="module")

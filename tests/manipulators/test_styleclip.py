@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import arsbench
-from arsbench.contracts import ArsbenchError, load_weights
-from manipulators.face_networks import load_face_age, load_face_expression, load_face_recogniser
-from manipulators.networks.face_expression import CLASSES
-from manipulators.styleclip import EDITS, WEIGHTS, StyleClipModel, edited
+from arsbench.contracts import ArsbenchError
+from arsbench.face_networks.expression import CLASSES
+from arsbench.face_networks.loading import load_face_age, load_face_expression, load_face_recogniser
+from arsbench.manipulators.styleclip import EDITS, WEIGHTS, StyleClipModel, edited
+from arsbench.weights import load_weights
 
 EXPRESSION = {"smiling": "happy", "surprised": "surprised", "angry": "angry"}
 

@@ -11,14 +11,14 @@ from PIL import Image
 from scipy.ndimage import correlate1d
 from torch import Tensor
 
-from arsbench.delivery import deliver, to_bytes
-from arsbench.faces import load_faces
-from perturbations.contrast import Contrast
-from perturbations.downscale import Downscale
-from perturbations.dropout import Dropout
-from perturbations.gaussian_blur import GaussianBlur
-from perturbations.jpeg import Jpeg, decode, encode
-from perturbations.saturation import Saturation
+from arsbench.faces.delivery import deliver, to_bytes
+from arsbench.faces.shipped import load_faces
+from arsbench.perturbations.contrast import Contrast
+from arsbench.perturbations.downscale import Downscale
+from arsbench.perturbations.dropout import Dropout
+from arsbench.perturbations.gaussian_blur import GaussianBlur
+from arsbench.perturbations.jpeg import Jpeg, decode, encode
+from arsbench.perturbations.saturation import Saturation
 
 
 def noise(*shape: int) -> Tensor:

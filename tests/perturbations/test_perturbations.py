@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from arsbench.contracts import Perturbation
-from arsbench.delivery import deliver
-from arsbench.faces import load_faces
-from arsbench.metrics import StructuralSimilarity, peak_signal_to_noise
-from perturbations.contrast import Contrast
-from perturbations.downscale import Downscale
-from perturbations.dropout import Dropout
-from perturbations.gaussian_blur import GaussianBlur
-from perturbations.jpeg import Jpeg
-from perturbations.saturation import Saturation
+from arsbench.faces.delivery import deliver
+from arsbench.faces.shipped import load_faces
+from arsbench.perturbations.contrast import Contrast
+from arsbench.perturbations.downscale import Downscale
+from arsbench.perturbations.dropout import Dropout
+from arsbench.perturbations.gaussian_blur import GaussianBlur
+from arsbench.perturbations.jpeg import Jpeg
+from arsbench.perturbations.saturation import Saturation
+from arsbench.scoring.psnr import peak_signal_to_noise
+from arsbench.scoring.ssim import StructuralSimilarity
 
 SIX = [Saturation, Contrast, Dropout, GaussianBlur, Downscale, Jpeg]
 each = pytest.mark.parametrize("perturbation", SIX, ids=lambda p: p.name)

@@ -6,11 +6,20 @@ import pytest
 import torch
 
 import arsbench
-from arsbench.contracts import ArsbenchError, Manipulator, generator
-from protectors.ars import ARS
-from protectors.networks.ars import ArsNetwork
-from protectors.networks.bounds import clip
-from protectors.perturbation_module import OPERATIONS, blur, dct_basis, drop, masked_dct, perturbation_module, resize
+from arsbench.contracts import ArsbenchError, Manipulator
+from arsbench.draws import generator
+from arsbench.protectors.ars import ARS
+from arsbench.protectors.networks.ars import ArsNetwork
+from arsbench.protectors.networks.bounds import clip
+from arsbench.protectors.perturbation_module import (
+    OPERATIONS,
+    blur,
+    dct_basis,
+    drop,
+    masked_dct,
+    perturbation_module,
+    resize,
+)
 
 X = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
 

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 import arsbench
 from arsbench.contracts import Manipulator
-from arsbench.delivery import deliver
-from protectors.ascent import project
-from protectors.controls import Brighten, Noise, Shade
-from protectors.disrupt import SCHEDULES, blur, box_kernel, gaussian_kernel
-from protectors.eot_pgd import EoTPGD
-from protectors.fgsm import FGSM
-from protectors.pgd import PGD
-from protectors.random_perturbation import SIX, RandomPerturbation
+from arsbench.faces.delivery import deliver
+from arsbench.protectors.ascent import project
+from arsbench.protectors.controls import Brighten, Noise, Shade
+from arsbench.protectors.disrupt import SCHEDULES, blur, box_kernel, gaussian_kernel
+from arsbench.protectors.eot_pgd import EoTPGD
+from arsbench.protectors.fgsm import FGSM
+from arsbench.protectors.pgd import PGD
+from arsbench.protectors.random_perturbation import SIX, RandomPerturbation
 
 ATTACKS = ("fgsm", "pgd", "disrupt", "eot_pgd")
 BOUNDED = (*ATTACKS, "noise", "brighten", "shade")

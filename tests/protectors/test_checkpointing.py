@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import arsbench
-from protectors.checkpointing import checkpoint_blocks
+from arsbench.protectors.checkpointing import checkpoint_blocks
 
 
 def kept_and_gradient(model):

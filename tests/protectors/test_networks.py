@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from protectors.networks import OFFICIAL, official
-from protectors.networks.tafim import Level
+from arsbench.protectors.networks import OFFICIAL, official
+from arsbench.protectors.networks.tafim import Level
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 

@@ -7,7 +7,7 @@ import torch
 
 import arsbench
 from arsbench.contracts import ArsbenchError
-from protectors.networks.tafim import TafimNetwork
+from arsbench.protectors.networks.tafim import TafimNetwork
 
 X = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
 

@@ -14,20 +14,22 @@ import pytest
 import torch
 
 import arsbench
-from arsbench.contracts import Manipulator, Pair, TrainingJob
-from arsbench.faces import training_faces
-from arsbench.metrics import PLAIN_METRICS, StrictSuccessRate
-from arsbench.training import training_of
-from protectors.ars import ARS, ARSTuned, ARSWhite
-from protectors.ars_ablations import ARSBasic, ARSBasicWithRobust, ARSNonLossy, ARSWithoutAdv
-from protectors.learned import WEIGHTS
-from protectors.networks.ars import ArsNetwork
-from protectors.networks.tafim import TafimNetwork
-from protectors.random_perturbation import SIX
-from protectors.tafim import Tafim
-from protectors.training.ars import Away
-from protectors.training.loop import Part
-from protectors.training.tuned import Tuned
+from arsbench.contracts import Manipulator, Pair
+from arsbench.faces.shipped import training_faces
+from arsbench.protectors.ars import ARS, ARSTuned, ARSWhite
+from arsbench.protectors.ars_ablations import ARSBasic, ARSBasicWithRobust, ARSNonLossy, ARSWithoutAdv
+from arsbench.protectors.learned import WEIGHTS
+from arsbench.protectors.networks.ars import ArsNetwork
+from arsbench.protectors.networks.tafim import TafimNetwork
+from arsbench.protectors.random_perturbation import SIX
+from arsbench.protectors.tafim import Tafim
+from arsbench.protectors.training.ars import Away
+from arsbench.protectors.training.loop import Part
+from arsbench.protectors.training.tuned import Tuned
+from arsbench.scoring.metrics import METRICS
+from arsbench.scoring.sr_strict import StrictSuccessRate
+from arsbench.training.job import TrainingJob
+from arsbench.training.run import trainer_of
 
 X = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
 ABLATIONS = [ARSBasic, ARSBasicWithRobust, ARSNonLossy, ARSWithoutAdv]
@@ -47,7 +49,7 @@ def job(folder, steps, seed=0):
         collage=lambda outer, inner: torch.zeros(len(outer), 3, 64, 64),
         validation=(training_faces(100, 4)[0], ["a", "b", "c", "d"]),
         perceptual=torch.nn.Identity(),
-        metrics={m.name: m() for m in PLAIN_METRICS},
+        metrics={m.name: m() for m in METRICS if m.name != "lpips"},
         folder=folder,
         steps=steps,
         batch=4,
@@ -56,7 +58,7 @@ def job(folder, steps, seed=0):
 
 
 def train(method, work):
-    return training_of(method)(method, work, Half())
+    return trainer_of("protector", method)(work, Half())
 
 
 @pytest.fixture(autouse=True)
@@ -74,8 +76,8 @@ def test_a_cpu_without_avx_512_trains_in_float32(tmp_path, monkeypatch, capabili
 
 @pytest.mark.parametrize("method", [ARS, ARSWhite, ARSTuned, Tafim])
 def test_training_resumed_equals_training_in_one_go(method, tmp_path, monkeypatch):
-    monkeypatch.setattr("protectors.training.loop.CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr("protectors.training.loop.VALIDATE_EVERY", 2)
+    monkeypatch.setattr("arsbench.protectors.training.loop.CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("arsbench.protectors.training.loop.VALIDATE_EVERY", 2)
     whole = train(method, job(tmp_path / "whole", 4))
 
     class Stop(Exception):
@@ -164,7 +166,9 @@ def test_ars_tuned_does_not(tmp_path):
 def test_an_ablation_leaves_out_what_it_says(method, tmp_path, monkeypatch):
     met = []
     objective = Away(Half(), job(tmp_path, 4), method)
-    monkeypatch.setattr("protectors.training.ars.perturbation_module", lambda x_p, x, draws: met.append("p") or x_p)
+    monkeypatch.setattr(
+        "arsbench.protectors.training.ars.perturbation_module", lambda x_p, x, draws: met.append("p") or x_p
+    )
     reached = steps_of(objective, method, tmp_path, 4)
     assert bool(met) == method.perturbed
     assert ("phi" in reached[-1]) == method.adversarial

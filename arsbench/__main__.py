@@ -1,0 +1,5 @@
+"""``python -m arsbench`` is the command ``arsbench``."""
+
+from arsbench.cli import main
+
+main()

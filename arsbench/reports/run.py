@@ -1,0 +1,25 @@
+"""A run, and the reports that are written from its rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from arsbench import reports
+from arsbench.running.execute import Outcome, execute, void_sentence
+from arsbench.running.progress import NoProgress
+from arsbench.running.settings import Settings
+
+
+def run_with_reports(settings: Settings, progress: NoProgress | None = None, keep: bool | None = None) -> Outcome:
+    """:func:`arsbench.running.execute.execute`, and where the run is kept, its summary, tables and figures.
+
+    Raises:
+        ArsbenchError: as :func:`arsbench.run`.
+        Interrupted: on Ctrl-C; what was computed is stored.
+    """
+    outcome = execute(settings, progress, keep)
+    if outcome.folder is None or outcome.rows.empty or (outcome.rows["weights"] == "random").any():
+        return outcome
+    # A failed protector's cells are left out whole, so what is left is as complete as it will be.
+    void = void_sentence(outcome.void)
+    return replace(outcome, reports=reports.write(outcome.folder, outcome.rows, bool(outcome.failures), void))

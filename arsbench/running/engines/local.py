@@ -1,0 +1,167 @@
+"""The local engine: one process, one device. Computes the missing rows; each batch is stored as one part."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from arsbench.contracts import ArsbenchError
+from arsbench.faces.sources import FaceSource
+from arsbench.running.engines.batch_size import batch_size
+from arsbench.running.evaluate import Batch, Bench, evaluate
+from arsbench.running.manifest import Failure
+from arsbench.running.order import Done
+from arsbench.running.plan import Plan, Severity
+from arsbench.running.progress import NoProgress
+from arsbench.running.store import Store
+
+
+@dataclass(frozen=True)
+class Work:
+    """Images that lack the same rows of one manipulator.
+
+    Attributes:
+        manipulator: its name.
+        indices: of the images, in plan order.
+        todo: protector -> severities.
+    """
+
+    manipulator: str
+    indices: tuple[int, ...]
+    todo: Mapping[str, tuple[Severity, ...]]
+
+    def split(self, at_once: int) -> list[Work]:
+        """The same in groups of at most ``at_once`` images, as even as can be: a small one costs more an image."""
+        groups = np.array_split(self.indices, math.ceil(len(self.indices) / at_once))
+        return [Work(self.manipulator, tuple(group.tolist()), self.todo) for group in groups]
+
+
+def run(
+    plan: Plan,
+    source: FaceSource,
+    benches: Mapping[str, Callable[[], Bench]],
+    store: Store,
+    batch: int | None = None,
+    progress: NoProgress | None = None,
+) -> list[Failure]:
+    """Computes and stores every row of the plan that the store lacks.
+
+    Args:
+        plan: the cells and images.
+        source: the faces, in the order of the plan's images.
+        benches: manipulator -> a function that returns its bench.
+        store: where the rows go; a batch is stored whole or not at all.
+        batch: images at a time; memory does not depend on how many there are in all. ``None``: as many as fit. Where
+            a batch turns out not to fit, its images are done again in halves, and those after it, too.
+        progress: what is shown meanwhile.
+
+    Returns:
+        The failures of cells that could not be computed; all the others are stored.
+    """
+    progress = progress or NoProgress()
+    failures: list[Failure] = []
+    done = store.done()
+    progress.start(done.size, int(done.sum()))
+    with precise():
+        for manipulator in plan.manipulators:
+            bench = benches[manipulator]()
+            at_once = batch or batch_size(bench.manipulator, source.size)
+            waiting = list(pending(plan, manipulator, done, at_once))
+            while waiting:
+                work, *others = waiting.pop(0).split(at_once)
+                waiting[:0] = others
+                try:
+                    _one_batch(plan, source, bench, store, work, failures, progress)
+                except torch.OutOfMemoryError as error:
+                    _free()
+                    if len(work.indices) == 1:
+                        raise ArsbenchError(
+                            f"manipulator '{manipulator}' and what runs with it do not fit into the memory of "
+                            f"{bench.manipulator.device}, not even with one image at a time; give --device cpu"
+                        ) from error
+                    at_once = len(work.indices) // 2
+                    waiting.insert(0, work)
+                    progress.note(f"{len(work.indices)} images at a time do not fit; going on with {at_once}")
+    return failures
+
+
+def _one_batch(
+    plan: Plan,
+    source: FaceSource,
+    bench: Bench,
+    store: Store,
+    work: Work,
+    failures: list[Failure],
+    progress: NoProgress,
+) -> None:
+    todo = without_failed(work, failures)
+    if not todo:
+        return
+    faces = Batch(tuple(plan.images[i] for i in work.indices), source.batch(work.indices))
+    shown = 0
+
+    def advance(rows: int) -> None:
+        nonlocal shown
+        shown += rows
+        progress.advance(rows, work.manipulator)
+
+    try:
+        result = evaluate(bench, faces, todo, advance)
+    except torch.OutOfMemoryError:
+        progress.advance(-shown, work.manipulator)
+        raise
+    if result.columns["image"]:
+        store.append(result.columns)
+    for failure in result.failures:
+        if failure.sentence not in {known.sentence for known in failures}:
+            progress.note(failure.sentence)
+        failures.append(failure)
+
+
+def _free() -> None:
+    """Gives back what the device's allocator keeps."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def pending(plan: Plan, manipulator: str, done: Done, batch: int) -> Iterator[Work]:
+    """The missing rows of one manipulator, in groups of at most ``batch`` images that lack the same."""
+    cells = [i for i, cell in enumerate(plan.cells) if cell.manipulator == manipulator]
+    lacking = ~done[cells]
+    patterns: dict[bytes, list[int]] = {}
+    for index in np.flatnonzero(lacking.any(axis=0)):
+        patterns.setdefault(lacking[:, index].tobytes(), []).append(int(index))
+    for pattern, indices in patterns.items():
+        wanted = np.frombuffer(pattern, dtype=bool)
+        todo = _by_protector((plan.cells[i].protector, plan.cells[i].severity) for i in np.array(cells)[wanted])
+        yield from Work(manipulator, tuple(indices), todo).split(batch)
+
+
+def without_failed(work: Work, failures: Iterable[Failure]) -> dict[str, tuple[Severity, ...]]:
+    """The work's rows, less the cells that failed in an earlier batch."""
+    failures = list(failures)
+    return _by_protector(
+        (protector, severity)
+        for protector, severities in work.todo.items()
+        for severity in severities
+        if not any(f.covers((protector, work.manipulator, severity.perturbation, severity.level)) for f in failures)
+    )
+
+
+def _by_protector(pairs: Iterable[tuple[str, Severity]]) -> dict[str, tuple[Severity, ...]]:
+    grouped: dict[str, list[Severity]] = {}
+    for protector, severity in pairs:
+        grouped.setdefault(protector, []).append(severity)
+    return {protector: tuple(severities) for protector, severities in grouped.items()}
+
+
+@contextlib.contextmanager
+def precise() -> Iterator[None]:
+    """Float32 means float32 on a GPU, too, and the same algorithm each time."""
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        yield

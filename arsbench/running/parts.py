@@ -1,0 +1,63 @@
+"""The parts of a run: parquet files with whole rows.
+
+A part is written beside its place, flushed to the disk and renamed, so that a process killed at any moment leaves
+either the part or nothing that is ever read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from arsbench.labels import KEY, LABELS, Column
+
+PARTS = "parts"
+_ARROW = {"str": pa.string(), "int64": pa.int64(), "float64": pa.float64()}
+
+
+def schema_of(columns: Sequence[Column]) -> pa.Schema:
+    """The parquet schema of columns."""
+    return pa.schema([(column.name, _ARROW[column.dtype]) for column in columns])
+
+
+def part_paths(folder: Path) -> list[Path]:
+    """The parts of a run."""
+    return sorted((folder / PARTS).glob("*.parquet"))
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table | None:
+    """A part, or some columns of it; ``None`` where it cannot be read."""
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None)
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+
+
+def read_keys(path: Path) -> pa.Table | None:
+    """What names the rows of a part; ``None`` where it cannot be read."""
+    table = read_table(path, list(KEY))
+    wanted = schema_of([column for column in LABELS if column.name in KEY])
+    return table if table is not None and table.schema.remove_metadata().equals(wanted) else None
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears at ``path`` whole, once its content is on the disk, or not at all."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

@@ -1,0 +1,251 @@
+"""The cross product as cells, and the content key of each: a hash over everything that determines its numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from arsbench.contracts import ArsbenchError, Manipulator, Perturbation, Protector
+from arsbench.registry import Method
+from arsbench.running.checks import check_epsilon
+
+UNPERTURBED = "none"
+"""The perturbation's name at level 0."""
+
+
+def content_key(**parts: Any) -> str:
+    """Hash of named values, as 32 hexadecimal digits; the same on every machine."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Image:
+    """One picture of a run: the key that names it, and the SHA-256 of its delivered pixels."""
+
+    key: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Severity:
+    """What happens to a picture before the manipulator sees it: one perturbation at one level, or nothing at level 0.
+
+    Attributes:
+        perturbation: its name; ``none`` at level 0.
+        level: 0 to 5.
+        parameter: the level's parameter; ``None`` at level 0.
+        source: the identity of the perturbation's code.
+    """
+
+    perturbation: str = UNPERTURBED
+    level: int = 0
+    parameter: float | None = None
+    source: str = ""
+
+    @property
+    def label(self) -> tuple[str, int]:
+        """Its perturbation and level, as they stand in the rows."""
+        return self.perturbation, self.level
+
+    @property
+    def identity(self) -> list[Any]:
+        """What the content keys take from it."""
+        return [self.perturbation, self.level, self.parameter, self.source]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One protector against one manipulator under one severity; ``key`` is its content key."""
+
+    protector: str
+    manipulator: str
+    severity: Severity
+    key: str
+
+    @property
+    def label(self) -> tuple[str, str, str, int]:
+        """Its names, as they stand in the rows."""
+        return self.protector, self.manipulator, *self.severity.label
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run computes: every cell on every image.
+
+    Attributes:
+        protocol_hash: of the definitions.
+        track: ``open`` or ``paper``.
+        epsilon: L_inf budget, [-1, 1] units.
+        seed: of the protectors' draws.
+        device: ``cpu`` or ``cuda``: a run is not continued on another kind of device.
+        protectors: names, in the order of the tables.
+        manipulators: names.
+        severities: level 0 first.
+        images: in the order of the faces' source.
+        cells: by protector, manipulator, severity.
+        references: manipulator -> its part of the key of a cached reference.
+        identity: SHA-256 of the recogniser's weights where the rows have identity columns, else ``None``.
+        precision: of the manipulators' passes, ``float32`` or ``bfloat16``.
+    """
+
+    protocol_hash: str
+    track: str
+    epsilon: float
+    seed: int
+    device: str
+    protectors: tuple[str, ...]
+    manipulators: tuple[str, ...]
+    severities: tuple[Severity, ...]
+    images: tuple[Image, ...]
+    cells: tuple[Cell, ...]
+    references: Mapping[str, str]
+    identity: str | None = None
+    precision: str = "float32"
+
+    @cached_property
+    def key(self) -> str:
+        """The run's content key."""
+        return content_key(
+            cells=[cell.key for cell in self.cells],
+            images=[[image.key, image.digest] for image in self.images],
+            device=self.device,
+        )
+
+    @cached_property
+    def position(self) -> Mapping[tuple[str, str, str, int], int]:
+        """Cell label -> its index in ``cells``."""
+        return {cell.label: index for index, cell in enumerate(self.cells)}
+
+    def reference_key(self, manipulator: str, severity: Severity, image: Image) -> str:
+        """The content key of y = G(deliver(p_l(x)), c) for one image."""
+        return content_key(
+            manipulator=self.references[manipulator],
+            severity=severity.identity,
+            image=[image.key, image.digest],
+            device=self.device,
+        )
+
+
+def severities_of(perturbations: Sequence[Method], levels: Sequence[int], track: str) -> tuple[Severity, ...]:
+    """No perturbation first, then each perturbation at each level above 0.
+
+    Raises:
+        ArsbenchError: a perturbation has no levels for the track.
+    """
+    severities = [Severity()]
+    for method in perturbations:
+        cls: type[Perturbation] = method.cls
+        parameters = cls.track_levels(track)
+        severities += [
+            Severity(method.name, level, float(parameters[level - 1]), method.source) for level in levels if level > 0
+        ]
+    return tuple(severities)
+
+
+def manipulator_identity(method: Method, model: Manipulator) -> list[Any]:
+    """Code, weights and condition setting of a manipulator."""
+    return [method.name, method.source, model.weights_sha256, condition_identity(model)]
+
+
+def protector_identity(method: Method, protector: Protector) -> list[Any]:
+    """Code and weights of a protector."""
+    return [method.name, method.source, getattr(protector, "weights_sha256", None)]
+
+
+def condition_identity(model: Manipulator) -> str:
+    """The condition setting as text; tensors by the hash of their values."""
+    condition, faces = model.condition, model.condition_faces
+    if isinstance(condition, Tensor):
+        return "given " + _tensor_hash(condition)
+    if condition is not None:
+        return f"{type(condition).__name__} {condition}"
+    return "by key" if faces is None else f"by key from {_tensor_hash(faces)} {model.condition_keys}"
+
+
+def _tensor_hash(value: Tensor) -> str:
+    array = value.detach().cpu().contiguous().numpy()
+    return hashlib.sha256(f"{array.shape} {array.dtype}".encode() + array.tobytes()).hexdigest()
+
+
+def make_plan(
+    protocol_hash: str,
+    track: str,
+    epsilon: float,
+    seed: int,
+    device: str,
+    protectors: Mapping[str, Mapping[str, list[Any]]],
+    manipulators: Mapping[str, list[Any]],
+    severities: Sequence[Severity],
+    images: Sequence[Image],
+    identity: str | None = None,
+    precision: str = "float32",
+) -> Plan:
+    """The plan of a run.
+
+    Args:
+        protocol_hash: of the definitions.
+        track: ``open`` or ``paper``.
+        epsilon: L_inf budget, positive.
+        seed: of the protectors' draws.
+        device: ``cpu`` or ``cuda``.
+        protectors: protector -> manipulator -> the identity of that protector against that manipulator.
+        manipulators: manipulator -> its identity.
+        severities: see :func:`severities_of`.
+        images: keys must differ.
+        identity: see :class:`Plan`.
+        precision: see :class:`Plan`.
+
+    Raises:
+        ArsbenchError: epsilon is no positive number, there are no images, or two share a key.
+    """
+    check_epsilon(epsilon)
+    if not images:
+        raise ArsbenchError("there are no images to run on; give at least one")
+    if len({image.key for image in images}) < len(images):
+        raise ArsbenchError("two images share a key; every picture of a run needs a key of its own")
+    common = {"protocol": protocol_hash, "track": track}
+    if precision != "float32":
+        common["precision"] = precision
+    # A run without identity columns keeps the key it had before there were any.
+    with_identity = {} if identity is None else {"identity": identity}
+    cells = tuple(
+        Cell(
+            protector,
+            manipulator,
+            severity,
+            content_key(
+                **common,
+                protector=protectors[protector][manipulator],
+                manipulator=manipulators[manipulator],
+                severity=severity.identity,
+                epsilon=float(epsilon),
+                seed=seed,
+                **with_identity,
+            ),
+        )
+        for protector, manipulator, severity in itertools.product(protectors, manipulators, severities)
+    )
+    references = {name: content_key(**common, manipulator=identity) for name, identity in manipulators.items()}
+    return Plan(
+        protocol_hash,
+        track,
+        float(epsilon),
+        seed,
+        device,
+        tuple(protectors),
+        tuple(manipulators),
+        tuple(severities),
+        tuple(images),
+        cells,
+        references,
+        identity,
+        precision,
+    )

@@ -1,0 +1,183 @@
+"""Finds every name, file and number of a run usable, before anything is computed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from arsbench import registry
+from arsbench.contracts import ArsbenchError, Manipulator, Protector
+from arsbench.face_networks.loading import load_face_recogniser, recogniser_sha256
+from arsbench.faces.folder import FolderFaces
+from arsbench.faces.sources import FaceSource
+from arsbench.faces.tracks import faces_of
+from arsbench.protocol import TRACKS, check_track, groups, protocol
+from arsbench.registry import Method, Names
+from arsbench.running.checks import check_epsilon, check_number
+from arsbench.running.evaluate import Bench
+from arsbench.running.loading import choose_device, make_manipulator, make_perturbation, make_protector
+from arsbench.running.plan import Image, Plan, make_plan, manipulator_identity, protector_identity, severities_of
+from arsbench.running.provenance import PACKAGES, git_revision, version_of
+from arsbench.running.references import ReferenceCache
+from arsbench.running.settings import IMAGES, PRECISIONS, WEIGHTS, Settings
+from arsbench.running.store import check_writable
+from arsbench.scoring.scorer import Scorer
+
+RUNS = Path("runs")
+"""Runs without a folder of their own lie here, by content key."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run whose every name, file and number has been found usable; nothing has been computed yet."""
+
+    plan: Plan
+    source: FaceSource
+    device: torch.device
+    manipulators: Mapping[str, Manipulator]
+    protectors: Mapping[str, Mapping[str, Protector]]
+    perturbations: Mapping[str, Method]
+    origins: Mapping[str, Mapping[str, str]]
+
+    def bench(self, name: str, cache: ReferenceCache) -> Bench:
+        """The bench of one manipulator."""
+        return Bench(
+            plan=self.plan,
+            manipulator_name=name,
+            manipulator=self.manipulators[name],
+            protectors={protector: by_model[name] for protector, by_model in self.protectors.items()},
+            perturbations={key: make_perturbation(method) for key, method in self.perturbations.items()},
+            scorer=Scorer(self.manipulators[name].device),
+            cache=cache,
+            recogniser=None if self.plan.identity is None else load_face_recogniser(self.device),
+        )
+
+    def header(self) -> dict[str, Any]:
+        """What the manifest says beside the plan."""
+        gpu = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
+        return {
+            "protocol": protocol(self.plan.track).document(),
+            "protocol_hash": self.plan.protocol_hash,
+            "track": self.plan.track,
+            "names": {
+                "protectors": list(self.plan.protectors),
+                "manipulators": list(self.plan.manipulators),
+                "perturbations": list(self.perturbations),
+                "levels": sorted({severity.level for severity in self.plan.severities}),
+            },
+            "faces": str(self.source.folder) if isinstance(self.source, FolderFaces) else None,
+            "origins": {kind: dict(names) for kind, names in self.origins.items()},
+            "versions": {"python": platform.python_version(), **{name: version_of(name) for name in PACKAGES}},
+            "git_revision": git_revision(),
+            "epsilon": self.plan.epsilon,
+            "seeds": {"run": self.plan.seed},
+            "device": {"type": self.device.type, "name": gpu or platform.processor() or platform.machine()},
+            "precision": self.plan.precision,
+            "weights_sha256": self._weights(),
+            "void": {},
+            "ended": None,
+        }
+
+    def _weights(self) -> dict[str, str]:
+        found: dict[str, str | None] = {
+            f"manipulator {name}": model.weights_sha256 for name, model in self.manipulators.items()
+        }
+        for protector, by_model in self.protectors.items():
+            for name, made in by_model.items():
+                found[f"protector {protector} against {name}"] = getattr(made, "weights_sha256", None)
+        found["lpips"] = protocol(self.plan.track).lpips_sha256
+        if self.plan.identity is not None:
+            found["recogniser"] = self.plan.identity
+        return {name: digest for name, digest in found.items() if digest}
+
+
+def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
+    """Finds every name, file and number of a run usable, before anything is computed.
+
+    Raises:
+        ArsbenchError: the first that is not.
+    """
+    check_track(settings.track)
+    check_epsilon(settings.epsilon)
+    check_number("seed", settings.seed, -(2**63))
+    if settings.batch is not None:
+        check_number("batch", settings.batch, 1)
+    if settings.images is not None:
+        check_number("images", settings.images, 1)
+    if settings.weights not in WEIGHTS:
+        raise registry.unknown("weights", str(settings.weights), WEIGHTS)
+    if settings.precision not in PRECISIONS:
+        raise registry.unknown("precision", str(settings.precision), PRECISIONS)
+    device = choose_device(settings.device)
+    definitions = protocol(settings.track)
+    severities = severities_of(
+        perturbations := _perturbations(settings), registry.parse_levels(settings.level), settings.track
+    )
+    protectors = registry.resolve(
+        "protector", [*_as_list(settings.protector), *definitions.controls], groups("protector")
+    )
+    manipulators = registry.resolve("manipulator", settings.manipulator, groups("manipulator"))
+    if check_folder:
+        _check_place(settings.out)
+    source = _faces(settings)
+    random = settings.weights == "random"
+    models = {
+        method.name: make_manipulator(method, settings.track, device, random_weights=random) for method in manipulators
+    }
+    against = {
+        method.name: {
+            name: make_protector(method, model, settings.epsilon, settings.seed) for name, model in models.items()
+        }
+        for method in protectors
+    }
+    plan = make_plan(
+        definitions.hash,
+        settings.track,
+        settings.epsilon,
+        settings.seed,
+        device.type,
+        {m.name: {name: protector_identity(m, made) for name, made in against[m.name].items()} for m in protectors},
+        {m.name: manipulator_identity(m, models[m.name]) for m in manipulators},
+        severities,
+        [Image(key, source.digest(index)) for index, key in enumerate(source.keys)],
+        recogniser_sha256() if settings.identity else None,
+        settings.precision,
+    )
+    origins = {
+        f"{kind}s": {method.name: method.origin for method in methods}
+        for kind, methods in (("protector", protectors), ("manipulator", manipulators), ("perturbation", perturbations))
+    }
+    return Prepared(plan, source, device, models, against, {m.name: m for m in perturbations}, origins)
+
+
+def _perturbations(settings: Settings) -> list[Method]:
+    if settings.perturbation == "none":
+        return []
+    return registry.resolve("perturbation", settings.perturbation, groups("perturbation"))
+
+
+def _as_list(given: Names) -> list[str | type]:
+    return [given] if isinstance(given, str | type) else list(given)
+
+
+def _faces(settings: Settings) -> FaceSource:
+    if settings.faces is None:
+        n = IMAGES if settings.images is None else settings.images
+        return faces_of(settings.track, "test", n, stand_in=settings.weights == "random")
+    return FolderFaces(settings.faces, TRACKS[settings.track], settings.skip_bad, settings.images)
+
+
+def _check_place(out: str | Path | None) -> None:
+    """The folder is tried before anything is loaded; without one, whether it could be made."""
+    if out is not None:
+        check_writable(Path(out))
+        return
+    place = RUNS if RUNS.exists() else RUNS.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise ArsbenchError(f"the output folder {RUNS.resolve()} cannot be written; give another --out")

@@ -1,0 +1,32 @@
+"""Where a number comes from: versions and the revision of the code."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import subprocess
+from pathlib import Path
+
+PACKAGES = ("arsbench", "torch", "torchvision", "kornia", "lpips", "piq", "numpy", "pandas", "pyarrow", "pillow")
+"""Their versions stand in the manifest."""
+
+
+def version_of(package: str) -> str | None:
+    """The installed version, or ``None``."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def git_revision() -> str | None:
+    """The revision of the checkout that arsbench runs from, ``+`` appended where files differ; ``None`` elsewhere."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        ask = functools.partial(subprocess.run, cwd=root, capture_output=True, text=True, timeout=10, check=True)
+        revision = ask(["git", "rev-parse", "HEAD"]).stdout.strip()
+        return revision + ("+" if ask(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip() else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

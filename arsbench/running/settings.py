@@ -1,0 +1,42 @@
+"""What the caller of a run may choose: the one place where the command line and Python take their defaults from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # torch takes seconds to import, and the command line reads its defaults from here
+    from arsbench.registry import Names
+
+WEIGHTS = ("own", "random")
+PRECISIONS = ("float32", "bfloat16")
+IMAGES = 100
+"""Shipped faces, where neither their number nor a folder is given."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run; :func:`arsbench.run` says what each setting means."""
+
+    protector: Names = "ars"
+    manipulator: Names = "all"
+    perturbation: Names = "all"
+    level: str | int | Sequence[int] = "all"
+    images: int | None = None
+    track: str = "open"
+    epsilon: float = 0.3
+    seed: int = 0
+    device: str = "auto"
+    out: str | Path | None = None
+    faces: str | Path | None = None
+    skip_bad: bool = False
+    batch: int | None = None
+    cache: bool = True
+    identity: bool = False
+    weights: str = "own"
+    precision: str = "float32"
+
+
+DEFAULTS = Settings()

@@ -1,0 +1,1 @@
+"""What a number means: the metrics, their statistics, the controls' verdict."""

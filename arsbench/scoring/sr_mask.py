@@ -1,0 +1,54 @@
+"""sr_mask: whether the output changed where the manipulator had changed the face; and a published variant."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from arsbench.contracts import Metric, Pair
+from arsbench.scoring.sr import SR_THRESHOLD
+
+MASK_THRESHOLD = 0.5
+
+
+def masked_error(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+    """sum(M (a - b)^2) / (3 sum M) with M ``[B, 1, H, W]`` of 0 and 1, float64 ``[B]``; 0 for an empty mask."""
+    total = ((a - b).square() * mask).flatten(1).sum(1, dtype=torch.float64)
+    return total / (3 * mask.flatten(1).sum(1, dtype=torch.float64)).clamp(min=1)
+
+
+def changed_mask(a: Tensor, b: Tensor) -> Tensor:
+    """Where the sum over RGB of abs(a - b) exceeds 0.5, ``[B, 1, H, W]`` (Huang et al. 2022, CMUA-Watermark)."""
+    return ((a - b).abs().sum(1, keepdim=True) > MASK_THRESHOLD).to(a.dtype)
+
+
+class MaskedSuccessRate(Metric):
+    """The mse where G changed x exceeds 0.05 (Huang et al. 2022); an empty mask is no success.
+
+    The mask is taken per image, from G(x) - x; the official script takes the first image's for the whole batch.
+    """
+
+    name = "sr_mask"
+    definition = "mask: sum over RGB of abs(G(x) - x) > mask threshold, per image; its mean error > sr threshold"
+    higher_is_better = True
+    range = (0.0, 1.0)
+
+    def measure(self, pair: Pair) -> Tensor | None:
+        """``[B]`` of 0 and 1; needs x. G(x) is y_clean, or y where that is missing."""
+        if pair.x is None:
+            return None
+        mask = changed_mask(pair.y if pair.y_clean is None else pair.y_clean, pair.x)
+        return (masked_error(pair.y, pair.y_p, mask) > SR_THRESHOLD).double()
+
+
+class MaskedSuccessRateICML2026(Metric):
+    """sr_mask with the mask where y_p differs from y."""
+
+    name = "sr_mask:icml2026"
+    definition = "as sr_mask, mask from abs(y_p - y)"
+    higher_is_better = True
+    range = (0.0, 1.0)
+
+    def measure(self, pair: Pair) -> Tensor:
+        """``[B]`` of 0 and 1."""
+        return (masked_error(pair.y, pair.y_p, changed_mask(pair.y_p, pair.y)) > SR_THRESHOLD).double()

@@ -1,0 +1,103 @@
+"""Weights files and their cards: read, written and checked.
+
+A weights file is ``stem.safetensors`` in fp16; its card ``stem.json`` beside it says data, recipe, command, what the
+weights reached, the licence, and the file's SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from arsbench.contracts import ArsbenchError
+
+
+def load_weights(folder: Path, stem: str) -> tuple[dict[str, Tensor], str]:
+    """Reads ``stem.safetensors`` (fp16) as float32, after checking it against the SHA-256 on its card ``stem.json``.
+
+    Returns:
+        The tensors by name, and the file's SHA-256.
+
+    Raises:
+        ArsbenchError: a file is missing or does not match its card.
+    """
+    path, card_path = folder / f"{stem}.safetensors", folder / f"{stem}.json"
+    for needed in (path, card_path):
+        if not needed.is_file():
+            raise ArsbenchError(f"the weights file {needed} is missing; install arsbench again")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        expected = json.loads(card_path.read_text())["sha256"]
+        if digest != expected:
+            raise ArsbenchError(
+                f"the weights file {path} is damaged: its SHA-256 differs from its card; install arsbench again"
+            )
+        tensors = load_file(path)
+    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
+        raise ArsbenchError(f"the weights file {path} or its card cannot be read; install arsbench again") from error
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, digest
+
+
+def combined_sha256(*digests: str) -> str:
+    """One hash for a model that is made of several files."""
+    return hashlib.sha256("\0".join(digests).encode()).hexdigest()
+
+
+def save_weights(folder: Path, stem: str, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> Path:
+    """Writes ``stem.safetensors`` in fp16 and its card ``stem.json`` with the file's SHA-256; returns the former.
+
+    Args:
+        folder: made if missing.
+        stem: of both file names.
+        tensors: by name.
+        card: what the weights are: data, recipe, command, what they reached, licence.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stem}.safetensors"
+    save_file({k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / f"{stem}.json").write_text(json.dumps({**card, "sha256": digest}, indent=2) + "\n")
+    return path
+
+
+@dataclass(frozen=True)
+class Card:
+    """One weights file as its card describes it and as it is found.
+
+    Attributes:
+        name: of the file, without its ending.
+        sha256: on the card; empty where it cannot be read.
+        licence: on the card.
+        found: what was found, in one sentence.
+        well: whether the file is there and is the card's.
+    """
+
+    name: str
+    sha256: str
+    licence: str
+    found: str
+    well: bool = True
+
+
+def read_card(path: Path) -> Card:
+    """Reads the card ``path`` (``.json``) and hashes the file beside it."""
+    data = next((file for suffix in (".safetensors", ".npz") if (file := path.with_suffix(suffix)).is_file()), None)
+    try:
+        card = json.loads(path.read_text())
+        digest, licence = str(card["sha256"]), str(card.get("licence", ""))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Card(path.stem, "", "", "its card cannot be read; install arsbench again", False)
+    if data is None:
+        return Card(path.stem, digest, licence, "the file of this card is missing; install arsbench again", False)
+    if hashlib.sha256(data.read_bytes()).hexdigest() != digest:
+        sentence = "damaged: its SHA-256 differs from its card; install arsbench again"
+        return Card(path.stem, digest, licence, sentence, False)
+    return Card(path.stem, digest, licence, f"{data.stat().st_size / 1e6:.1f} MB, SHA-256 as on its card")

@@ -1,0 +1,1 @@
+"""The official checkpoints that the user brings."""

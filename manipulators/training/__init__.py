@@ -1,0 +1,1 @@
+"""How the open track's manipulators are trained, one file each."""
