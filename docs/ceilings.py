@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 import arsbench
-from arsbench.contracts import Manipulator, generator
+from arsbench.contracts import Manipulator
+from arsbench.draws import generator
 from arsbench.faces.delivery import deliver
 from arsbench.protectors.ascent import gradient, project, random_start
 from arsbench.protectors.random_perturbation import SIX, RandomPerturbation
