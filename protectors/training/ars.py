@@ -17,7 +17,7 @@ from arsbench.contracts import Manipulator, Pair
 from arsbench.draws import seeded
 from arsbench.protectors.ars import ARS
 from arsbench.protectors.networks.ars import AdversarialNet
-from arsbench.protectors.perturbation_module import perturbation_module
+from arsbench.protectors.perturbation_module import Operation, drop, perturbation_module, unperturbed
 from arsbench.protectors.training import loop
 from arsbench.protectors.training.loop import Objective, Part, log_amplification, protected, soft_clamp
 from arsbench.training.job import TrainingJob
@@ -29,9 +29,11 @@ BASIC_SHARE = 0.2
 """f is trained for this share of the steps and then left as it is, which makes a step faster."""
 GROUPS = 4
 """p is drawn for each quarter of a batch."""
-CLEAN_GROUPS = 2
-"""So many of them go without p, as (10) is printed. Through p alone the noise becomes smooth, and what a smooth noise
-moves G by is little once a perturbation that is not among p's scales it down."""
+CLEAN_GROUPS = 1
+"""So many of them go without p, as (10) is printed."""
+DROPPED_GROUPS = 1
+"""So many go through p_drop alone. Through all of p the noise becomes smooth, and what a smooth noise moves G by is
+little once a perturbation that is not among p's scales it down."""
 DISTANCE_WEIGHT = 10.0
 DISTANCE_ENOUGH = 0.3
 AMPLIFIED_WEIGHT = 1.0
@@ -139,15 +141,18 @@ class Away(Objective):
         size = math.ceil(len(x) / GROUPS)
         clean, attacked = [], []
         for number, (part, part_p) in enumerate(zip(torch.split(x, size), torch.split(x_p, size), strict=True)):
-            if number < CLEAN_GROUPS:
-                attacked.append(part_p)
-                clean.append(part)
-                continue
             before = draws.get_state()
-            attacked.append(perturbation_module(part_p, part, draws))
+            p = self._met(number)
+            attacked.append(p(part_p, part, draws))
             draws.set_state(before)
-            clean.append(perturbation_module(part, part, draws))
+            clean.append(p(part, part, draws))
         return torch.cat(clean), torch.cat(attacked)
+
+    def _met(self, group: int) -> Operation:
+        """What a group of the faces goes through."""
+        if group < CLEAN_GROUPS:
+            return unperturbed
+        return drop if group < CLEAN_GROUPS + DROPPED_GROUPS else perturbation_module
 
     def _undo(self, px_p: Tensor, y: Tensor, keys: list[str]) -> tuple[Tensor, float]:
         """The second term of (10), and the value of (8): both by one pass of G through what q makes of p(x_p)."""
