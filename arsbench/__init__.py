@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from arsbench import contracts
-    from arsbench.api import load_faces, load_manipulator, load_protector, perturb, run, score
+    from arsbench.api import (
+        load_faces,
+        load_manipulator,
+        load_protector,
+        load_results,
+        perturb,
+        protect,
+        run,
+        score,
+    )
     from arsbench.contracts import ArsbenchError
 
 __all__ = [
@@ -23,7 +32,9 @@ __all__ = [
     "load_faces",
     "load_manipulator",
     "load_protector",
+    "load_results",
     "perturb",
+    "protect",
     "run",
     "score",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from arsbench import registry
 from arsbench.contracts import ArsbenchError, Manipulator, Pair, Protector
-from arsbench.faces.delivery import deliver
+from arsbench.faces.delivery import OVERSHOOT, deliver
 from arsbench.faces.tracks import faces_of
+from arsbench.photos.memory import Picture, protect_image
+from arsbench.photos.protect import PhotoProtector, Wanted
 from arsbench.protocol import check_track
 from arsbench.registry import Names
 from arsbench.reports.run import run_with_reports
@@ -22,8 +24,12 @@ from arsbench.running.checks import check_epsilon, check_number
 from arsbench.running.evaluate import perturbed
 from arsbench.running.loading import choose_device, make_manipulator, make_perturbation, make_protector
 from arsbench.running.progress import make_progress
+from arsbench.running.results import read_runs
 from arsbench.running.settings import DEFAULTS, Settings
 from arsbench.scoring.scorer import Scorer
+
+WANTED = Wanted()
+"""The defaults of ``protect``."""
 
 
 def run(
@@ -33,7 +39,7 @@ def run(
     level: str | int | Sequence[int] = DEFAULTS.level,
     images: int | None = DEFAULTS.images,
     track: str = DEFAULTS.track,
-    epsilon: float = DEFAULTS.epsilon,
+    epsilon: float | str | Sequence[float] = DEFAULTS.epsilon,
     seed: int = DEFAULTS.seed,
     device: str = DEFAULTS.device,
     out: str | Path | None = DEFAULTS.out,
@@ -45,6 +51,7 @@ def run(
     identity: bool = DEFAULTS.identity,
     weights: str = DEFAULTS.weights,
     precision: str = DEFAULTS.precision,
+    trained_on: Names | None = DEFAULTS.trained_on,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Runs protectors and the controls against manipulators under perturbations.
@@ -56,7 +63,7 @@ def run(
         level: ``all``, ``"0,3,5"``, ``"1-5"``, or numbers; level 0 is always evaluated.
         images: how many; of a folder at most so many. ``None``: 100 shipped faces, or all pictures of the folder.
         track: ``open`` or ``paper``.
-        epsilon: L_inf budget in [-1, 1] units.
+        epsilon: L_inf budget in [-1, 1] units, or several, as numbers or ``"0.1,0.3,0.5"``.
         seed: of the protectors' draws.
         device: ``auto``, ``cpu`` or ``cuda``.
         out: a folder, in which a run that was begun there goes on; ``None`` keeps nothing on disk.
@@ -70,11 +77,14 @@ def run(
             say so, and no table takes them.
         precision: of the manipulators' passes: ``float32``, or ``bfloat16`` for speed on a GPU. What protectors compute
             stays in float32.
+        trained_on: the manipulators that the protectors are made against, to see whether they protect against others;
+            names as of ``manipulator``. ``None``: each is made against the one that it is evaluated on.
         progress: show a progress bar on stderr.
 
     Returns:
-        One row per image and cell, the columns of :mod:`arsbench.rows`, by protector, manipulator, perturbation,
-        level, image. Cells that failed are left out, with a warning; ``attrs`` has ``void`` and ``failures``.
+        One row per image and cell, the columns of :mod:`arsbench.rows`, by protector, epsilon, what it was made
+        against, manipulator, perturbation, level, image. Cells that failed are left out, with a warning; ``attrs`` has
+        ``void`` and ``failures``.
 
     Raises:
         ArsbenchError: an unknown name, an unusable value, an output folder that cannot be written.
@@ -97,12 +107,35 @@ def run(
         identity=identity,
         weights=weights,
         precision=precision,
+        trained_on=trained_on,
     )
     outcome = run_with_reports(settings, make_progress(progress))
-    for sentence in [*outcome.notes, *outcome.sentences]:
-        warnings.warn(sentence, stacklevel=2)
+    _warn([*outcome.notes, *outcome.sentences])
     outcome.rows.attrs = {"void": outcome.void, "failures": [failure.sentence for failure in outcome.failures]}
     return outcome.rows
+
+
+def load_results(*runs: str | Path) -> pd.DataFrame:
+    """The rows of runs together, as :func:`run` returns them.
+
+    Args:
+        runs: the runs' folders.
+
+    Returns:
+        One row per image and cell, the columns of :mod:`arsbench.rows`. What several runs have, the controls, stands
+        once. Cells that failed are left out, with a warning; ``attrs["void"]`` says why a run is void, or ``None``.
+
+    Raises:
+        ArsbenchError: no run is given, one cannot be read, or they cannot be compared: different protocols or tracks,
+            different pictures of one name, or one cell made in different ways.
+    """
+    if not runs:
+        raise ArsbenchError("no run is given; give the folders of one or more runs")
+    rows, void, notes = read_runs([Path(run) for run in runs])
+    for sentence in notes:
+        warnings.warn(sentence, stacklevel=2)
+    rows.attrs = {"void": void}
+    return rows
 
 
 def load_faces(track: str = "open", split: str = "test", n: int = 100) -> tuple[Tensor, list[str]]:
@@ -191,6 +224,8 @@ def perturb(x: Tensor, name: str, level: int, keys: Sequence[str], track: str = 
     """
     check_track(track)
     _check_pictures("x", x)
+    if float(x.abs().max()) > OVERSHOOT:
+        _check_range({"x": x})
     if isinstance(keys, str) or len(keys) != len(x) or not all(isinstance(key, str) for key in keys):
         raise ArsbenchError(f"keys must be a list of {len(x)} strings, one for each picture")
     if not isinstance(level, int) or level not in registry.LEVELS:
@@ -201,7 +236,12 @@ def perturb(x: Tensor, name: str, level: int, keys: Sequence[str], track: str = 
     x = deliver(x.float())
     if method is None or level == 0:
         return x
-    return perturbed(make_perturbation(method), method.cls.track_levels(track)[level - 1], x, keys)
+    notes: list[str] = []
+    made = perturbed(
+        make_perturbation(method, notes.extend), method.cls.track_levels(track)[level - 1], x, keys, notes.extend
+    )
+    _warn(notes)
+    return made
 
 
 def score(
@@ -229,14 +269,70 @@ def score(
         ``sr_mask:icml2026``. A metric whose inputs are missing is absent; lpips is absent below 31 pixels.
 
     Raises:
-        ArsbenchError: something is no picture ``[B, 3, H, W]``, shapes differ, values are not finite, or
-            pictures are below 11 pixels.
+        ArsbenchError: something is no picture ``[B, 3, H, W]``, shapes differ, values are not finite, or look like
+            [0, 1] or [0, 255], or pictures are below 11 pixels.
     """
     given = {"y": y, "y_p": y_p, "x": x, "x_p": x_p, "y_clean": y_clean, "px": px, "px_p": px_p}
     for name, value in given.items():
         if value is not None or name in ("y", "y_p"):
             _check_pictures(name, value)
+    _check_range({name: value for name, value in given.items() if value is not None})
     return Scorer(y.device).score(Pair(y, y_p, x, x_p, y_clean, px, px_p))
+
+
+def _warn(sentences: Sequence[str]) -> None:
+    for sentence in dict.fromkeys(sentences):
+        warnings.warn(sentence, stacklevel=3)
+
+
+def protect(
+    image: Picture,
+    protector: str = WANTED.protector,
+    manipulator: str = WANTED.manipulator,
+    strength: str = WANTED.strength,
+    epsilon: float | None = WANTED.epsilon,
+    faces: str = WANTED.faces,
+    *,
+    keep_location: bool = WANTED.keep_location,
+    again: bool = WANTED.again,
+    seed: int = WANTED.seed,
+    track: str = WANTED.track,
+    device: str = WANTED.device,
+) -> Picture:
+    """Protects a photo at its full size: noise made at the manipulators' size is enlarged and added to the original.
+
+    Args:
+        image: a PIL image, or uint8 pixels ``[H, W]``, ``[H, W, 3]`` or ``[H, W, 4]``.
+        protector: ``ensemble``, a registered name, or ``FILE.py:Class``.
+        manipulator: to be protected against: a name, a comma list, or ``all``.
+        strength: ``low``, ``medium`` or ``high``: at most 12, 25 or 38 levels of 255.
+        epsilon: L_inf budget in [-1, 1] units, in place of ``strength``.
+        faces: ``all`` or ``largest`` of those found, a box ``LEFT,TOP,RIGHT,BOTTOM``, or ``none``: the whole picture.
+        keep_location: keep the place in a PIL image's EXIF block.
+        again: protect an image that was protected already.
+        seed: of the draws.
+        track: whose manipulators.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Returns:
+        A copy, of the type it was given, of the same size and mode.
+
+    Raises:
+        ArsbenchError: an unknown name or unusable value, no face, or an image that was protected already.
+    """
+    wanted = Wanted(
+        protector=protector,
+        manipulator=manipulator,
+        strength=strength,
+        epsilon=epsilon,
+        faces=faces,
+        keep_location=keep_location,
+        again=again,
+        seed=seed,
+        track=track,
+        device=device,
+    )
+    return protect_image(image, PhotoProtector(wanted))
 
 
 def _check_pictures(name: str, value: object) -> None:
@@ -247,3 +343,16 @@ def _check_pictures(name: str, value: object) -> None:
         raise ArsbenchError(f"{name} is {said}; give a float tensor [B, 3, H, W] in [-1, 1]")
     if not bool(torch.isfinite(value).all()):
         raise ArsbenchError(f"{name} holds NaN or infinite values; give pictures in [-1, 1]")
+
+
+def _check_range(given: Mapping[str, Tensor]) -> None:
+    """Refuses pictures of another range: half of it would make every MSE a quarter."""
+    # One colour, such as the all-white ceiling, says nothing of the range.
+    spread = {name: x for name, x in given.items() if float((x.amax((1, 2, 3)) - x.amin((1, 2, 3))).max()) > 0.02}
+    ranges = {name: (float(x.min()), float(x.max())) for name, x in spread.items()}
+    for name, (low, high) in ranges.items():
+        if low >= 0 and high > OVERSHOOT:
+            raise ArsbenchError(f"{name} looks like [0, 255]; give pictures in [-1, 1]: x / 127.5 - 1")
+        # A bright picture may have no value below 0, but hardly all of several, nor one that ends at 0 and at 1.
+        if low >= 0 and (all(value[0] >= 0 for value in ranges.values()) or (low < 0.05 and high > 0.95)):
+            raise ArsbenchError(f"{name} looks like [0, 1]; give pictures in [-1, 1]: 2 * x - 1")

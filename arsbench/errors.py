@@ -3,3 +3,17 @@
 
 class ArsbenchError(Exception):
     """What is wrong with an input, in one sentence: what, where, what to do. The command line exits with 2."""
+
+
+class Stopped(KeyboardInterrupt):
+    """The system asked the process to end: SIGTERM or SIGHUP. ``signal`` is its number."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__()
+        self.signal = signal
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line: its type and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

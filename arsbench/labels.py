@@ -1,8 +1,9 @@
-"""What names a row: its protector, manipulator, perturbation, level and image. Imported without torch."""
+"""What names a row: its cell and its image. Imported without torch."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class Column(NamedTuple):
@@ -30,5 +31,26 @@ LABELS = (
     Column("epsilon", "float64", "L_inf budget in [-1, 1] units"),
     Column("condition", "str", "the manipulator's condition c for this image; empty where it takes none"),
 )
-KEY = ("protector", "manipulator", "perturbation", "level", "image")
+TRAINED_ON = Column(
+    "trained_on", "str", "the manipulator that the protector was made against; empty where it is the row's own"
+)
+CELL = ("protector", "manipulator", "perturbation", "level", "epsilon", "trained_on")
+"""What names a cell."""
+KEY = (*CELL, "image")
 """What names a row: no two rows of a run share these."""
+
+Label = tuple[str, str, str, int, float, str]
+"""A cell's names, in the order of :data:`CELL`; epsilon is 0 where the protector has no budget."""
+
+
+def label_of(cell: Mapping[str, Any], epsilon: float | None = None) -> Label:
+    """The label of a cell as a manifest holds it; ``epsilon`` is for manifests that did not name it."""
+    budget = cell.get("epsilon", epsilon) or 0.0
+    return (
+        cell["protector"],
+        cell["manipulator"],
+        cell["perturbation"],
+        cell["level"],
+        float(budget),
+        cell.get("trained_on", ""),
+    )

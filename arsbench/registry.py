@@ -1,4 +1,4 @@
-"""Name -> implementation, through entry points; ``FILE.py:Class`` wherever a name is taken.
+"""Name -> implementation, through entry points; ``FILE.py:Class`` or ``NAME:ARGUMENT`` wherever a name is taken.
 
 The built-in methods register exactly as a stranger's package does: in the entry-point groups ``arsbench.protectors``,
 ``arsbench.perturbations`` and ``arsbench.manipulators``.
@@ -10,18 +10,19 @@ import difflib
 import functools
 import hashlib
 import importlib.metadata
-import importlib.util
 import inspect
 import math
 import re
-import sys
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from arsbench.contracts import ArsbenchError, Manipulator, Perturbation, Protector
+from arsbench.errors import describe as describe
+from arsbench.process_state import undisturbed
+from arsbench.registry_files import load_file, local_sources
 
 BASES: dict[str, type] = {"protector": Protector, "perturbation": Perturbation, "manipulator": Manipulator}
 """The kinds of method, and the class each derives from."""
@@ -46,6 +47,7 @@ class Method:
         cls: the class.
         source: what identifies its code: the package's version and the hash of its sources, or the file's hash.
         origin: the same for a reader: a package and its version, or ``FILE.py:Class``; see :func:`found_again`.
+        notes: what its file disturbed as it was loaded, in sentences.
     """
 
     kind: str
@@ -53,14 +55,21 @@ class Method:
     cls: type[Any]
     source: str
     origin: str
+    notes: tuple[str, ...] = ()
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
-def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
-    return {point.name: point for point in importlib.metadata.entry_points(group=f"arsbench.{kind}s")}
+def _entry_points(kind: str) -> dict[str, tuple[importlib.metadata.EntryPoint, ...]]:
+    """Name -> what is registered under it: one, unless several packages registered the same name."""
+    found: dict[str, dict[object, importlib.metadata.EntryPoint]] = {}
+    for point in importlib.metadata.entry_points(group=f"arsbench.{kind}s"):
+        # One package may be found twice, by its installation and by a checkout on the path.
+        distribution = re.sub(r"[-_.]+", "-", point.dist.name).lower() if point.dist else ""
+        found.setdefault(point.name, {}).setdefault((distribution, point.value), point)
+    return {name: tuple(points.values()) for name, points in found.items()}
 
 
 def names(kind: str) -> list[str]:
@@ -88,9 +97,16 @@ def find(kind: str, name: str | type) -> Method:
     if _is_file(name):
         return _from_file(kind, name)
     points = _entry_points(kind)
+    if _takes_argument(kind, name):
+        return _with_argument(kind, name)
     if name not in points:
         raise unknown(kind, name, points)
-    return _from_entry_point(kind, points[name])
+    if len(points[name]) > 1:
+        packages = " and ".join(f"{_package(point)} ({point.value})" for point in points[name])
+        raise ArsbenchError(
+            f"the {kind} '{name}' is registered more than once, by {packages}; uninstall one, or rename yours"
+        )
+    return _from_entry_point(kind, points[name][0])
 
 
 def found_again(kind: str, name: str, origin: str) -> str:
@@ -103,7 +119,7 @@ def found_again(kind: str, name: str, origin: str) -> str:
         raise ArsbenchError(
             f"{kind} '{name}' was given as a class in Python and cannot be found again; name it as FILE.py:Class"
         )
-    return origin if _is_file(origin) else name
+    return origin if _is_file(origin) or _takes_argument(kind, origin) else name
 
 
 def resolve(kind: str, given: Names, groups: Mapping[str, Sequence[str]]) -> list[Method]:
@@ -124,7 +140,8 @@ def resolve(kind: str, given: Names, groups: Mapping[str, Sequence[str]]) -> lis
             try:
                 method = find(kind, member)
             except ArsbenchError:
-                if isinstance(member, str) and not _is_file(member) and member not in _entry_points(kind):
+                known = isinstance(member, str) and (_is_file(member) or _takes_argument(kind, member))
+                if isinstance(member, str) and not known and member not in _entry_points(kind):
                     raise unknown(kind, member, [*_entry_points(kind), *groups]) from None
                 raise
             same = found.setdefault(method.name, method)
@@ -155,8 +172,11 @@ def _items(given: Names) -> list[str | type]:
 
 
 def _is_file_there(text: str) -> bool:
+    start, colon, rest = text.partition(":")
     path = text if text.endswith(".py") else text.rpartition(":")[0]
-    return path.endswith(".py") and Path(path).is_file()
+    return (path.endswith(".py") and Path(path).is_file()) or bool(
+        colon and NAME.fullmatch(start) and Path(rest).is_dir()
+    )
 
 
 def parse_levels(given: str | int | Sequence[int]) -> tuple[int, ...]:
@@ -196,14 +216,39 @@ def _is_file(name: str) -> bool:
 
 
 def _from_entry_point(kind: str, point: importlib.metadata.EntryPoint) -> Method:
-    package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+    package = _package(point)
     try:
-        cls = point.load()
+        with undisturbed() as found:
+            cls = point.load()
     except ArsbenchError:
         raise
-    except Exception as error:  # a stranger's package may fail in any way
+    except (Exception, SystemExit) as error:  # a stranger's package may fail in any way
         raise ArsbenchError(f"{kind} '{point.name}' of {package} cannot be loaded: {describe(error)}") from error
-    return _checked(kind, cls, point.name, f"{package} {_package_hash(cls)}", package, expected=point.name)
+    left = ", ".join(found.settings)
+    said = f"{kind} '{point.name}' of {package} left behind {left} when it was loaded; it was put back"
+    method = _checked(kind, cls, point.name, f"{package} {_package_hash(cls)}", package, expected=point.name)
+    return replace(method, notes=(said,) if left else ())
+
+
+def _package(point: importlib.metadata.EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+
+
+def _takes_argument(kind: str, text: str) -> bool:
+    """Whether ``text`` is ``NAME:ARGUMENT`` of a registered name, such as ``folder:DIR``."""
+    name, colon, _ = text.partition(":")
+    return bool(colon) and name in _entry_points(kind)
+
+
+def _with_argument(kind: str, text: str) -> Method:
+    """``NAME:ARGUMENT``: the class that ``of(ARGUMENT)`` of the registered class makes, and what identifies it."""
+    name, _, argument = text.partition(":")
+    general = find(kind, name)
+    make = getattr(general.cls, "of", None)
+    if make is None:
+        raise ArsbenchError(f"{kind} '{name}' takes no argument; give {name} alone")
+    cls, identity = make(argument)
+    return _checked(kind, cls, text, f"{general.source} {identity}", text)
 
 
 def _from_file(kind: str, text: str) -> Method:
@@ -211,9 +256,8 @@ def _from_file(kind: str, text: str) -> Method:
     path = Path(path_text)
     if not path.is_file():
         raise ArsbenchError(f"the file {path} does not exist; give FILE.py:Class")
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    module = _import_file(path, digest)
+    loaded = load_file(path)
+    module = loaded.module
     classes = [name for name, value in vars(module).items() if _defined_here(value, module, BASES[kind])]
     if not class_name:
         hint = f"{path}:{classes[0]}" if classes else f"{path}:Class"
@@ -222,37 +266,12 @@ def _from_file(kind: str, text: str) -> Method:
         near = difflib.get_close_matches(class_name, classes, n=1, cutoff=0.0)
         hint = f"; did you mean {near[0]}?" if near else f"; it defines no {kind}"
         raise ArsbenchError(f"{path} has no class '{class_name}'{hint}")
-    return _checked(kind, getattr(module, class_name), text, f"file {class_name} {digest}", f"{path}:{class_name}")
+    source, origin = f"file {class_name} {loaded.digest}", f"{path}:{class_name}"
+    return replace(_checked(kind, getattr(module, class_name), text, source, origin), notes=loaded.notes)
 
 
 def _defined_here(value: object, module: object, base: type) -> bool:
     return isinstance(value, type) and issubclass(value, base) and value.__module__ == getattr(module, "__name__", "")
-
-
-def _import_file(path: Path, digest: str) -> object:
-    """Runs the file as a module of its own, under a name that no other module has; once per content."""
-    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    name = f"arsbench_file_{path.stem}_{place}_{digest[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ArsbenchError(f"{path} cannot be read as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        del sys.modules[name]
-        where = f"line {error.lineno}" if error.filename == str(path) else f"{error.filename}, line {error.lineno}"
-        raise ArsbenchError(f"{path} is not valid Python ({where}: {error.msg})") from error
-    except ArsbenchError:
-        del sys.modules[name]
-        raise
-    except (Exception, SystemExit) as error:  # the file is the user's: it may fail in any way
-        del sys.modules[name]
-        raise ArsbenchError(f"{path} cannot be imported: {describe(error)}") from error
-    return module
 
 
 def _checked(kind: str, cls: object, label: str, source: str, origin: str, expected: str | None = None) -> Method:
@@ -302,17 +321,15 @@ def _folder_hash(folder: Path) -> str:
 def _class_source(cls: type) -> str:
     try:
         file = inspect.getsourcefile(cls)
-        content = Path(file).read_bytes() if file else inspect.getsource(cls).encode()
+        content = (
+            b"\0".join(path.read_bytes() for path in local_sources(Path(file)))
+            if file
+            else inspect.getsource(cls).encode()
+        )
     except (OSError, TypeError):
         # Without its source nothing says whether it is the same class another time: never resumed, never cached.
         return f"class {cls.__qualname__} {uuid.uuid4().hex}"
     return f"class {cls.__qualname__} {hashlib.sha256(content).hexdigest()}"
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line: its type and the first line of its message."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def summary(cls: type) -> str:

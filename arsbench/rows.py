@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from arsbench.labels import LABELS, Column
+from arsbench.labels import LABELS, TRAINED_ON, Column
 from arsbench.scoring.columns import MEASURED
 
 COLUMNS = (
     *LABELS,
     *MEASURED,
     Column("weights", "str", "'random' where G ran with random weights, to measure speed; else empty"),
+    TRAINED_ON,
 )

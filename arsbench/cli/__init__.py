@@ -1,19 +1,40 @@
 """The command line: thin commands over the Python interface, one module per group.
 
-Exit codes: 0 done, 1 a finding (a void run, a damaged file), 2 bad usage or input.
+Exit codes: 0 done, 1 a finding (a void run, a damaged file), 2 bad usage or input, 130 Ctrl-C, 143 SIGTERM, 141 where
+the reader of a pipe has left.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 import click
 
-from arsbench.cli import checkpoints, data, inspect, reports, run, train
-from arsbench.cli.output import BAD_INPUT, DONE, INTERRUPTED, Group, say
+from arsbench.cli import (
+    check,
+    checkpoints,
+    compare,
+    data,
+    faces,
+    inspect,
+    leaderboard,
+    protect,
+    reports,
+    reproduce,
+    run,
+    train,
+)
+from arsbench.cli.output import BAD_INPUT, DONE, INTERRUPTED, PIPE_CLOSED, Group, PipeClosed, say
+from arsbench.cli.surroundings import prepare_process, stopped_by_signals
+from arsbench.errors import ArsbenchError, describe
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The disk is full, a quota is used up, a file has reached the largest size."""
 
 
 @click.group(
@@ -36,26 +57,44 @@ def commands() -> None:
 for command in (
     run.run,
     run.status,
+    run.speed,
+    protect.protect,
     reports.table,
     reports.plot,
+    compare.compare_paper,
+    reproduce.reproduce,
     inspect.list_,
     inspect.doctor,
     train.train,
     checkpoints.checkpoints,
     data.data,
+    faces.faces,
+    check.new,
+    check.check,
+    check.submit,
+    leaderboard.leaderboard,
 ):
     commands.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the ``arsbench`` command; exits."""
-    sys.exit(execute_command(arguments))
+    code = execute_command(arguments)
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except OSError as error:
+        code = _ended(error)
+    sys.exit(code)
 
 
 def execute_command(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code; what goes wrong becomes one sentence on stderr."""
+    prepare_process()
     try:
-        result = commands.main(args=arguments, prog_name="arsbench", standalone_mode=False)
+        with stopped_by_signals():
+            result = commands.main(args=arguments, prog_name="arsbench", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return BAD_INPUT
@@ -63,32 +102,36 @@ def execute_command(arguments: Sequence[str] | None = None) -> int:
         say(error.format_message())
         return BAD_INPUT
     except (KeyboardInterrupt, click.Abort) as error:
-        folder = getattr(error, "folder", None) or getattr(error.__cause__, "folder", None)
-        say(
-            f"interrupted; what was computed is in {folder}, the same command goes on from there"
-            if folder
-            else "interrupted"
-        )
-        return INTERRUPTED
+        cause = error if isinstance(error, KeyboardInterrupt) else error.__cause__
+        folder, number = (getattr(cause, name, None) for name in ("folder", "signal"))
+        how = "interrupted" if number is None else f"stopped by {signal.Signals(number).name}"
+        say(f"{how}; what was computed is in {folder}, the same command goes on from there" if folder else how)
+        return INTERRUPTED if number is None else 128 + int(number)
+    except SystemExit as error:  # of a method's code, where nothing else has caught it
+        say(f"a method ended the process with {describe(error)}")
+        return BAD_INPUT
     except Exception as error:
         return _ended(error)
     return result if isinstance(result, int) else DONE
 
 
 def _ended(error: Exception) -> int:
-    from arsbench.errors import ArsbenchError
-
+    if isinstance(error, PipeClosed) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
+        # The reader of a pipe has left; Python must not try to flush into it.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return PIPE_CLOSED
     if os.environ.get("ARSBENCH_DEBUG") == "1":
         raise error
-    if isinstance(error, BrokenPipeError):
-        # The reader of a pipe has left; Python must not try to flush into it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    elif isinstance(error, ArsbenchError):
+    if isinstance(error, ArsbenchError):
         say(str(error))
+    elif isinstance(error, MemoryError):
+        say("there is not enough memory; give a smaller --batch, or fewer --images")
     elif isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
-        full = " (what was stored before is kept; the same command goes on)" if error.errno == errno.ENOSPC else ""
+        full = " (what was stored before is kept; the same command goes on)" if error.errno in NO_ROOM else ""
         say(f"cannot read or write{where}: {error.strerror or error}{full}")
     else:
-        say(f"an error in arsbench itself: {type(error).__name__}: {error}; ARSBENCH_DEBUG=1 shows where")
+        say(f"an error in arsbench itself: {describe(error)}; ARSBENCH_DEBUG=1 shows where")
     return BAD_INPUT

@@ -25,7 +25,8 @@ def data() -> None:
 @data.command("add")
 @click.argument("name", type=click.Choice(("ffhq", "vggface2")))
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-def add_data(name: str, folder: Path) -> int:
+@click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be read as pictures.")
+def add_data(name: str, folder: Path, skip_bad: bool) -> int:
     """Divide your copy into train, validation and test, hash its files and keep the manifest; copies no picture.
 
     \b
@@ -36,15 +37,16 @@ def add_data(name: str, folder: Path) -> int:
 
     progress = make_progress(True)
     with progress:
-        shown = [0]
+        shown, started = [0], []  # type: list[int], list[bool]
 
         def advance(done: int, total: int) -> None:
-            if done == 1:
+            if not started:
+                started.append(True)
                 progress.start(total, unit="files")
             progress.advance(done - shown[0])
             shown[0] = done
 
-        added = datasets.add(name, folder, advance)
+        added = datasets.add(name, folder, advance, skip_bad)
     click.echo(_described(added))
     return DONE
 

@@ -35,6 +35,7 @@ def checks() -> Iterator[Check]:
     """Looks at versions, torchvision, shipped files, the device and the cache folder, in this order."""
     yield Check("python", platform.python_version())
     yield from _versions()
+    yield _codec()
     yield _torchvision()
     yield from _shipped()
     yield _device()
@@ -47,6 +48,13 @@ def _versions() -> Iterator[Check]:
     for package in PACKAGES:
         version = version_of(package)
         yield Check(package, version or "not installed", version is not None)
+
+
+def _codec() -> Check:
+    from arsbench.running.provenance import jpeg_library
+
+    library = jpeg_library()
+    return Check("JPEG library", library or "Pillow was built without one", library is not None)
 
 
 def _torchvision() -> Check:
@@ -76,6 +84,8 @@ def _device() -> Check:
 
 def _cache() -> Check:
     folder = default_folder()
+    if folder is None:
+        return Check("cache of references", "this account has no home folder; set XDG_CACHE_HOME", False)
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     size = 0
     for path in folder.glob("??/*.npy"):

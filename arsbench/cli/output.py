@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import errno
+import sys
+from typing import TYPE_CHECKING, Any
+
 import click
 
-DONE, FINDING, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+if TYPE_CHECKING:
+    from rich.console import Console
+
+DONE, FINDING, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+
+
+class PipeClosed(Exception):
+    """The reader of the pipe that is printed into has left."""
 
 
 class Group(click.Group):
     """A command group that names the nearest command for an unknown one."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; a pipe without a reader is told from other ways out, as click and rich do not."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise PipeClosed from error
+            raise
+        except SystemExit as error:
+            if isinstance(error.__context__, BrokenPipeError):
+                raise PipeClosed from error
+            raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -25,5 +49,18 @@ class Group(click.Group):
 
 
 def say(sentence: str) -> None:
-    """One sentence on stderr."""
-    click.echo(f"arsbench: {sentence}", err=True)
+    """One sentence on stderr, on one line."""
+    click.echo(f"arsbench: {on_one_line(sentence)}", err=True)
+
+
+def on_one_line(text: str) -> str:
+    """``text`` with line breaks and other control characters, as a file's name may hold them, written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def console() -> Console:
+    """Of rich, on stdout: as wide as the terminal, and where there is none as wide as what it prints."""
+    from rich.console import Console
+
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return Console(highlight=False, width=None if terminal else 10_000)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from arsbench.cli.output import BAD_INPUT, DONE, FINDING, say
+from arsbench.cli.output import BAD_INPUT, DONE, FINDING, console, say
 from arsbench.running.settings import DEFAULTS, IMAGES
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from arsbench.running.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -30,7 +32,8 @@ def setting(name: str, help: str, **more: Any) -> Callable[[Command], Command]:
 @setting("level", "all, 0,3,5 or 1-5; level 0 is always evaluated.")
 @click.option("--images", type=int, help=f"How many.  [default: {IMAGES}, or all pictures of --faces]")
 @setting("track", "open or paper.")
-@setting("epsilon", "L_inf budget in [-1, 1] units.", type=float)
+@setting("epsilon", "L_inf budget in [-1, 1] units, or several: 0.1,0.3,0.5.", type=str)
+@click.option("--trained-on", metavar="NAMES", help="Manipulators to protect against, to evaluate on others.")
 @setting("seed", "Of the protectors' draws.", type=int)
 @setting("device", "auto, cpu or cuda.")
 @click.option("--batch", type=int, help="Images at a time; the rows do not depend on it.  [default: what fits]")
@@ -41,7 +44,13 @@ def setting(name: str, help: str, **more: Any) -> Callable[[Command], Command]:
 @setting("weights", "own, or random: speed of the paper track's models.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder.  [default: runs/<key>]")
 @click.option("--no-cache", is_flag=True, help="Compute every reference anew.")
-def run(no_cache: bool, **options: Any) -> int:
+@click.option("--like", metavar="MANIFEST", help="The settings of another run, but for those given here.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would take: cells, rows, minutes, disk.")
+@click.option("--json", "as_json", is_flag=True, help="Of --dry-run, for scripts.")
+@click.pass_context
+def run(
+    context: click.Context, /, no_cache: bool, like: str | None, dry_run: bool, as_json: bool, **options: Any
+) -> int:
     """Run protectors, and the controls, against manipulators under perturbations.
 
     Started again with the same options, a run that was interrupted goes on where it stopped.
@@ -49,7 +58,11 @@ def run(no_cache: bool, **options: Any) -> int:
     \b
     Example:  arsbench run --protector ars,pgd --manipulator psp-mix --level 0,5 --images 20
     Example:  arsbench run --protector mine.py:Mine --out runs/mine
+    Example:  arsbench run --protector pgd --trained-on psp-mix --manipulator styleclip
+    Example:  arsbench run --like runs/mine/manifest.json --out runs/again --dry-run
     """
+    from dataclasses import replace
+
     from arsbench.reports.run import run_with_reports
     from arsbench.running.engines.allocator import keep_freed_memory
     from arsbench.running.execute import void_sentence
@@ -57,8 +70,20 @@ def run(no_cache: bool, **options: Any) -> int:
     from arsbench.running.settings import Settings
 
     keep_freed_memory()
-    outcome = run_with_reports(Settings(**options, cache=not no_cache), make_progress(True), keep=True)
-    if options["weights"] == "random":
+    settings = Settings(**options, cache=not no_cache)
+    if like is not None:
+        from arsbench.running.again import settings_like
+
+        given = {name: value for name, value in options.items() if _given(context, name)}
+        settings = replace(settings_like(like), cache=not no_cache, **given)
+    if dry_run:
+        return _dry_run(settings, as_json)
+    if as_json:
+        raise click.UsageError("--json is for --dry-run; arsbench status RUN --json tells of a run")
+    outcome = run_with_reports(settings, make_progress(True), keep=True)
+    if like is not None:
+        _compare_with(like, outcome.folder)
+    if settings.weights == "random":
         click.echo("random weights: the rows serve to measure speed; no table or figure takes them")
     elif not outcome.rows.empty:
         _show_leaderboard(outcome.rows, bool(outcome.failures), void_sentence(outcome.void))
@@ -73,12 +98,68 @@ def run(no_cache: bool, **options: Any) -> int:
     return FINDING if outcome.void else DONE
 
 
-def _show_leaderboard(rows: pd.DataFrame, partial: bool, void: str | None) -> None:
-    from rich.console import Console
+def _given(context: click.Context, name: str) -> bool:
+    """Whether the caller gave an option, on the command line or in the environment."""
+    default = (click.core.ParameterSource.DEFAULT, click.core.ParameterSource.DEFAULT_MAP)
+    return context.get_parameter_source(name) not in default
 
+
+def _dry_run(settings: Settings, as_json: bool) -> int:
+    import dataclasses
+
+    from arsbench.running.estimate import estimate
+    from arsbench.running.progress import make_progress
+
+    found = estimate(settings, make_progress(not as_json))
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found), indent=1))
+        return DONE
+    done = f", {found.rows_done} of them done" if found.rows_done else ""
+    click.echo(f"{found.cells} cells of {found.images} images: {found.rows} rows{done}")
+    click.echo(f"about {found.minutes:.1f} minutes on this machine, by a probe of {found.probe_seconds:.0f} seconds")
+    click.echo(f"about {found.disk_mib:g} MiB in {found.folder}, at most {found.cache_mib:g} MiB of cached references")
+    return DONE
+
+
+def _compare_with(like: str, folder: Path | None) -> None:
+    from arsbench.running.again import changed, run_of
+    from arsbench.running.manifest import read_manifest
+
+    if folder is not None and (told := changed(read_manifest(run_of(like)), read_manifest(folder))):
+        say(f"{like}: {told}")
+
+
+def _show_leaderboard(rows: pd.DataFrame, partial: bool, void: str | None) -> None:
     from arsbench.reports.terminal import leaderboard
 
-    Console(highlight=False).print(leaderboard(rows, partial, void))
+    console().print(leaderboard(rows, partial, void))
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto: all there are.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def speed(folder: Path, device: str, as_json: bool) -> int:
+    """Time the protectors of a run: warm, five repetitions, one face at a time; passes and memory are counted.
+
+    What is found is kept in RUN and shown by: arsbench table 4 RUN
+
+    \b
+    Example:  arsbench speed runs/mine
+    """
+    import dataclasses
+
+    from arsbench import reports
+    from arsbench.reports.speed import speed_tables
+    from arsbench.running.progress import make_progress
+    from arsbench.running.speed import measure
+
+    found = measure(folder, () if device == "auto" else (device,), make_progress(True))
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(entry) for entry in found], indent=1))
+    else:
+        click.echo(reports.render_tables(speed_tables(found), "markdown"))
+    return DONE
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""The shipped face networks: who somebody is, which expression, what age. Frozen, differentiable in the picture.
+"""The shipped face networks: who somebody is, which expression, what age, where. Frozen, differentiable in the picture.
 
 Their weights are stored as the original's are, uint8 with a scale and a minimum per tensor: exact, and half of fp16.
 """
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from arsbench.face_networks.age import FaceAge
+from arsbench.face_networks.detector import FaceDetector
 from arsbench.face_networks.expression import FaceExpression
 from arsbench.face_networks.recogniser import FaceRecogniser
 from arsbench.weights import load_weights
@@ -54,6 +55,12 @@ def load_face_expression(device: str | torch.device = "cpu") -> FaceExpression:
 def load_face_age(device: str | torch.device = "cpu") -> FaceAge:
     """The network of age and gender."""
     return _load(FaceAge(), "face_age", device)
+
+
+@functools.lru_cache(maxsize=4)
+def load_face_detector(device: str | torch.device = "cpu") -> FaceDetector:
+    """The tiny face detector."""
+    return _load(FaceDetector(), "face_detector", device)
 
 
 def _load(network: Network, stem: str, device: str | torch.device) -> Network:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from pathlib import Path
 
 from arsbench.contracts import ArsbenchError
 from arsbench.draws import draw
-from arsbench.faces.folder import picture_keys
+from arsbench.faces.folder import list_pictures, named, on_disk
+from arsbench.faces.formats import what_it_is
 from arsbench.faces.pictures import read_picture
 from arsbench.faces.sources import FaceSource, Pixels, pixel_digest
-from arsbench.folders import cache_home
+from arsbench.folders import cache_home, find_cache_home
 
 NAMES = ("ffhq", "vggface2")
 SPLITS = {"train": 10000, "val": 2000, "test": 2000}
@@ -55,40 +57,58 @@ def _manifest(name: str) -> Path:
     return cache_home() / "data" / f"{name}.json"
 
 
-def add(name: str, folder: Path, advance: Callable[[int, int], None] = lambda done, all_: None) -> Dataset:
+def add(
+    name: str,
+    folder: Path,
+    advance: Callable[[int, int], None] = lambda done, all_: None,
+    skip_bad: bool = False,
+) -> Dataset:
     """Divides a copy into its splits, hashes its files and keeps the manifest.
 
     Args:
         name: ``ffhq`` or ``vggface2``.
         folder: with the pictures, in subfolders or not.
-        advance: called with the files hashed so far and all of them.
+        advance: called with the files looked at so far and about how many there are.
+        skip_bad: leave out files that cannot be read, instead of refusing the copy.
 
     Raises:
-        ArsbenchError: no such dataset or folder, too few pictures, or files that cannot be read.
+        ArsbenchError: no such dataset or folder, too few pictures, or files that cannot be read; all of them are named.
     """
     if name not in NAMES:
         raise ArsbenchError(f"there is no dataset '{name}'; the datasets are: {', '.join(NAMES)}")
     if not folder.is_dir():
         raise ArsbenchError(f"there is no folder {folder}; give the folder that holds your copy of {name}")
-    keys = picture_keys(folder)
-    if len(keys) < LEAST:
-        raise ArsbenchError(f"{folder} holds {len(keys)} files; {name} needs at least {LEAST} pictures")
-    ordered = sorted(keys, key=lambda key: (draw(key, "split", SPLIT_SEED), key))
-    wanted = list(SPLITS.values())
-    if len(ordered) < sum(wanted):
-        small = len(ordered) // (sum(wanted) // wanted[-1])
-        wanted = [len(ordered) - 2 * small, small, small]
-    total, done = sum(wanted), 0
-    files: dict[str, dict[str, str]] = {}
-    for split, count in zip(SPLITS, wanted, strict=True):
-        files[split] = {}
-        for key in ordered[done : done + count]:
-            read_picture(folder / key, 16)
-            files[split][key] = hashlib.sha256((folder / key).read_bytes()).hexdigest()
-            advance(sum(map(len, files.values())), total)
-        done += count
-    dataset = Dataset(name, folder.resolve(), files)
     path = _manifest(name)
+    listing = list_pictures(folder)
+    if len(listing.paths) < LEAST:
+        raise ArsbenchError(f"{folder} holds {len(listing.paths)} files; {name} needs at least {LEAST} pictures")
+    ordered = sorted(listing.paths, key=lambda key: (draw(key, "split", SPLIT_SEED), key))
+    hashes: dict[str, str] = {}
+    unusable = dict(listing.unusable)
+    wanted = list(SPLITS.values())
+    for key in ordered:
+        if len(hashes) == sum(wanted):
+            break
+        file = listing.paths[key]
+        try:
+            read_picture(file, 16)
+            hashes[key] = hashlib.sha256(file.read_bytes()).hexdigest()
+        except (ArsbenchError, OSError):
+            unusable[key] = what_it_is(file)
+        advance(len(hashes), min(len(ordered), sum(wanted)))
+    if unusable and not skip_bad:
+        raise ArsbenchError(
+            f"in {folder}, {named(unusable)} cannot be read as pictures ({len(unusable)} file(s)); remove them or skip "
+            "them with --skip-bad"
+        )
+    if len(hashes) < LEAST:
+        raise ArsbenchError(f"{folder} holds {len(hashes)} pictures; {name} needs at least {LEAST}")
+    if len(hashes) < sum(wanted):
+        small = len(hashes) // (sum(wanted) // wanted[-1])
+        wanted = [len(hashes) - 2 * small, small, small]
+    chosen = iter(hashes.items())
+    files = {split: dict(itertools.islice(chosen, count)) for split, count in zip(SPLITS, wanted, strict=True)}
+    dataset = Dataset(name, folder.resolve(), files)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         document = {"name": name, "folder": str(dataset.folder), "split_seed": SPLIT_SEED, "files": files}
@@ -111,6 +131,8 @@ def find(name: str) -> Dataset | None:
     Raises:
         ArsbenchError: its manifest cannot be read.
     """
+    if find_cache_home() is None:
+        return None
     path = _manifest(name)
     if not path.is_file():
         return None
@@ -144,13 +166,13 @@ class AddedFaces(FaceSource):
         self.size = size
         self.paths = list(files)[:n]
         self.keys = [f"{dataset.name}/{split}/{path}" for path in self.paths]
-        self._folder = dataset.folder
-        for path in self.paths:
-            _check_file(dataset, path, files[path])
+        self._files = on_disk(dataset.folder, self.paths)
+        for path, file in self._files.items():
+            _check_file(dataset, file, files[path])
 
     def pixels(self, index: int) -> Pixels:
         """The picture's 8-bit pixels ``[size, size, 3]``."""
-        return read_picture(self._folder / self.paths[index], self.size)
+        return read_picture(self._files[self.paths[index]], self.size)
 
     @functools.cache  # noqa: B019 - a source lives as long as its run
     def digest(self, index: int) -> str:
@@ -158,8 +180,7 @@ class AddedFaces(FaceSource):
         return pixel_digest(self.pixels(index))
 
 
-def _check_file(dataset: Dataset, path: str, sha256: str) -> None:
-    file = dataset.folder / path
+def _check_file(dataset: Dataset, file: Path, sha256: str) -> None:
     again = f"add {dataset.name} again with: arsbench data add {dataset.name} {dataset.folder}"
     if not file.is_file():
         raise ArsbenchError(f"the picture {file} of {dataset.name} is gone; bring it back, or {again}")

@@ -13,6 +13,11 @@ TOLERANCE = 1 / 255 + 1e-6
 """By how much a delivered picture may exceed epsilon: half a step of 8 bits, and rounding in float32."""
 
 
+CLEARLY = 0.7
+OVERSHOOT = 4.0
+"""No picture in [-1, 1] goes beyond it, though a network's raw output may go beyond 1."""
+
+
 def deliver(x: Tensor) -> Tensor:
     """Rounds pictures to 8 bits: ``round((clip(x, -1, 1) + 1) * 127.5) / 127.5 - 1``.
 
@@ -33,6 +38,23 @@ def to_bytes(x: Tensor) -> Tensor:
 def from_bytes(pixels: Tensor) -> Tensor:
     """uint8 pixels ``[..., H, W, 3]`` -> delivered float32 pictures ``[..., 3, H, W]`` in [-1, 1]."""
     return (pixels.movedim(-1, -3).float() / 127.5 - 1).contiguous()
+
+
+def other_range(values: Tensor, like: Tensor) -> str | None:
+    """``[0, 1]`` or ``[0, 255]`` where pictures look like ones of that range, else ``None``.
+
+    They do where no value is below 0 and they are clearly nearer to what they were made from once they are taken so.
+
+    Args:
+        values: ``[B, 3, H, W]``.
+        like: pictures in [-1, 1] of which they are changed copies, same shape.
+    """
+    if float(values.min()) < 0:
+        return None
+    top = 255 if float(values.max()) > OVERSHOOT else 1
+    taken_so = values.float() * (2 / top) - 1
+    nearer = (taken_so - like).abs().mean() < CLEARLY * (values - like).abs().mean()
+    return f"[0, {top}]" if bool(nearer) else None
 
 
 def audit(x: Tensor, x_p: object, epsilon: float, protector_name: str, keys: Sequence[str] | None = None) -> Tensor:
@@ -80,8 +102,14 @@ def audit(x: Tensor, x_p: object, epsilon: float, protector_name: str, keys: Seq
     over = change > epsilon + TOLERANCE
     if bool(over.any()):
         i = int(over.nonzero()[0])
+        wrong = other_range(x_p[i : i + 1].detach().to(x.device), x[i : i + 1])
+        what_to_do = (
+            f"its output looks like {wrong}, where pictures are in [-1, 1]"
+            if wrong
+            else "clip its output to x - epsilon .. x + epsilon"
+        )
         raise ArsbenchError(
             f"{who} changed image '{names[i]}' by {float(change[i]):.4f}, over its budget epsilon = {epsilon:g}; "
-            "clip its output to x - epsilon .. x + epsilon"
+            f"{what_to_do}"
         )
     return delivered

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from arsbench.contracts import ArsbenchError
-from arsbench.reports.selection import METHODS, controls, manipulators, methods, one_epsilon, require_complete
+from arsbench.reports.selection import METHODS, budgets, controls, direct, manipulators, methods, require_complete
 from arsbench.scoring import statistics
 
 METRICS = {
@@ -40,7 +40,9 @@ _LEGEND_LINE = 0.16
 
 
 def draw(rows: pd.DataFrame, partial: bool = False, void: str | None = None) -> Figure:
-    """A figure 7 inches wide, one row of panels per manipulator, one line per protector with its 95 % interval.
+    """A figure 7 inches wide, one line per protector with its 95 % interval.
+
+    A row of panels per manipulator and, where there are several, per budget.
 
     ``none`` is left out: it is 0, or 80 dB, by definition.
 
@@ -48,32 +50,39 @@ def draw(rows: pd.DataFrame, partial: bool = False, void: str | None = None) -> 
         ArsbenchError: fewer than two levels, or (unless ``partial``) missing cells or images.
     """
     require_complete(rows, partial)
-    one_epsilon(rows)
+    rows = direct(rows)
     if rows["level"].nunique() < 2:
         raise ArsbenchError("figure 5 runs over levels, and the rows have only one; run with --level all")
     names = [*methods(rows), *(name for name in controls(rows) if name != "none")]
-    models = manipulators(rows)
-    means = statistics.averages(rows, ("protector", "manipulator", "level"), list(METRICS))
+    there = budgets(rows)
+    bands = [
+        (model, epsilon)
+        for model in manipulators(rows)
+        for epsilon in there
+        if rows[(rows["manipulator"] == model) & (rows["epsilon"] == epsilon)]["level"].nunique() > 1
+    ]
+    means = statistics.averages(rows, ("protector", "manipulator", "epsilon", "level"), list(METRICS))
     legend_lines = -(-len(names) // 6)
     legend_height = legend_lines * _LEGEND_LINE + (0.35 if void or partial else 0.12)
-    height = _ROW * len(models) + 0.25 + legend_height
+    height = _ROW * len(bands) + 0.25 + legend_height
     # The legend has the strip above the panels to itself.
     layout = ConstrainedLayoutEngine(
         w_pad=0.02, h_pad=0.03, wspace=0.02, hspace=0.02, rect=(0, 0, 1, 1 - legend_height / height)
     )
     figure = Figure(figsize=(_WIDTH, height), layout=layout)
-    grid = figure.subplots(len(models), len(METRICS), squeeze=False, sharex=True)
-    styles = {name: _style(name, methods(rows)) for name in names}
-    for i, model in enumerate(models):
-        own = means[means["manipulator"] == model]
+    grid = figure.subplots(len(bands), len(METRICS), squeeze=False, sharex=True)
+    styles = {name: style(name, methods(rows)) for name in names}
+    for i, (model, epsilon) in enumerate(bands):
+        budget = (means["epsilon"] == epsilon) | means["epsilon"].isna()
+        own = means[(means["manipulator"] == model) & budget]
         for j, (metric, label) in enumerate(METRICS.items()):
             axes: Axes = grid[i, j]
             _panel(axes, own, metric, styles)
             if i == 0:
                 axes.set_title(label)
             if j == 0:
-                axes.set_ylabel(model)
-            if i == len(models) - 1:
+                axes.set_ylabel(model if len(there) < 2 else f"{model}, ε = {epsilon:g}")
+            if i == len(bands) - 1:
                 axes.set_xlabel("perturbation level")
     handles = [Line2D([], [], label=name, **styles[name]) for name in names]
     figure.legend(handles=handles, loc="upper center", ncols=min(6, len(names)), frameon=False, handlelength=2.4)
@@ -86,10 +95,10 @@ def draw(rows: pd.DataFrame, partial: bool = False, void: str | None = None) -> 
     return figure
 
 
-def _style(name: str, entries: list[str]) -> dict[str, Any]:
+def style(name: str, entries: list[str]) -> dict[str, Any]:
+    """How a protector's line is drawn; the methods of the paper look the same in every figure."""
     if name in _DASHES:
         return {"color": _GREYS[name], "linestyle": _DASHES[name], "linewidth": 0.9, "zorder": 1.5}
-    # The methods of the paper look the same in every run; others take the next places.
     order = [*METHODS, *(entry for entry in entries if entry not in METHODS)]
     place = order.index(name)
     return {

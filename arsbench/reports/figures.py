@@ -11,13 +11,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from arsbench.contracts import ArsbenchError
-from arsbench.reports import figure5
+from arsbench.reports import figure5, pareto, transfer
+from arsbench.reports.selection import budgets, direct, has_methods, trained_on
 
-DRAWERS: dict[str, Callable[[pd.DataFrame, bool, str | None], Figure]] = {"figure5": figure5.draw}
+DRAWERS: dict[str, Callable[[pd.DataFrame, bool, str | None], Figure]] = {
+    "figure5": figure5.draw,
+    "pareto": pareto.draw,
+    "transfer": transfer.draw,
+}
 FORMATS = ("png", "pdf", "svg")
 DPI = 300
 """Dots per inch of a PNG, and of pictures in a PDF."""
 _STYLE = {
+    "backend": "agg",
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -36,6 +42,15 @@ _STYLE = {
 }
 # A file made twice from the same rows is the same file.
 _UNDATED: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+
+
+def of_run(rows: pd.DataFrame) -> list[str]:
+    """The plots that the rows suffice for."""
+    own = direct(rows)
+    levels = has_methods(own) and own["level"].nunique() > 1
+    kinds = ["figure5"] if levels or (own.equals(rows) and rows["level"].nunique() > 1) else []
+    kinds += ["pareto"] if has_methods(own) and len(budgets(own)) > 1 else []
+    return kinds + (["transfer"] if (trained_on(rows) != "").any() and len(budgets(rows)) == 1 else [])
 
 
 def save(kind: str, rows: pd.DataFrame, paths: Sequence[Path], partial: bool = False, void: str | None = None) -> None:

@@ -19,8 +19,9 @@ from arsbench.reports import figures, picture_grid
 from arsbench.reports.picture_grid import Block, Group, Picture
 from arsbench.reports.recipes import Recipe, names_in, read_recipes
 from arsbench.reports.selection import in_order, perturbation_label
+from arsbench.running.bench import Batch, Bench
 from arsbench.running.engines.local import precise
-from arsbench.running.evaluate import Batch, Bench, manipulate, perturb, protect, reference
+from arsbench.running.evaluate import manipulate, perturb, protect, reference
 from arsbench.running.plan import Severity
 from arsbench.running.prepare import Prepared, prepare
 from arsbench.running.references import ReferenceCache, default_folder
@@ -75,7 +76,7 @@ class Scene:
     @property
     def title(self) -> str:
         """The manipulator and the budget."""
-        return f"{self.bench.manipulator_name}, ε = {self.bench.plan.epsilon:g}"
+        return f"{self.bench.manipulator_name}, ε = {self.bench.plan.budget}"
 
     @property
     def remark(self) -> str:
@@ -90,6 +91,7 @@ def draw(
     format: str = "png",
     protector: str | None = None,
     manipulator: str | None = None,
+    epsilon: float | None = None,
     note: Callable[[str], None] = lambda sentence: None,
 ) -> list[Path]:
     """Draws a figure of faces of one or more runs.
@@ -102,6 +104,7 @@ def draw(
         format: png, pdf or svg, where ``out`` is not given.
         protector: of the run's protectors only these; a name or a comma list.
         manipulator: likewise.
+        epsilon: the budget, of runs with several; by default the usual one, or else the largest.
         note: is told what a reader of the figure should know.
 
     Returns:
@@ -116,7 +119,7 @@ def draw(
     path = out or Path(runs[0]) / "figures" / f"{kind}.{format}"
     figures.format_of(path)
     sentences: list[str] = []
-    pages = KINDS[kind](read_recipes(runs, names_in(protector), names_in(manipulator)), sentences.append)
+    pages = KINDS[kind](read_recipes(runs, names_in(protector), names_in(manipulator), epsilon), sentences.append)
     for sentence in dict.fromkeys(sentences):
         note(sentence)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +235,8 @@ def _scene(recipe: Recipe, settings: Settings, faces: int, note: Callable[[str],
     x = deliver(prepared.source.batch(range(count)).to(bench.manipulator.device))
     batch = Batch(prepared.plan.images, x)
     with _computing(recipe.manipulator):
-        protected = {name: protect(bench, name, x, batch.keys).faces for name in in_order(shown)}
+        by_name = {protection.protector: protection for protection in bench.protectors}
+        protected = {name: protect(bench, by_name[name], x, batch.keys).faces for name in in_order(shown)}
     return Scene(bench, batch, protected, prepared.plan.severities, recipe.void)
 
 

@@ -9,12 +9,10 @@ from typing import Any
 
 from arsbench import registry
 from arsbench.contracts import ArsbenchError
-from arsbench.running.manifest import failures_of, read_manifest
-from arsbench.running.settings import Settings
+from arsbench.labels import Label
+from arsbench.running.manifest import cell_keys, epsilons_of, failures_of, read_manifest
+from arsbench.running.settings import DEFAULTS, Settings
 from arsbench.scoring.controls import CONTROLS
-
-Label = tuple[str, str, str, int]
-"""Of a cell: protector, manipulator, perturbation, level."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +38,22 @@ class Recipe:
     void: bool
 
 
-def read_recipes(runs: Sequence[Path], protectors: Sequence[str], manipulators: Sequence[str]) -> list[Recipe]:
+def read_recipes(
+    runs: Sequence[Path], protectors: Sequence[str], manipulators: Sequence[str], epsilon: float | None = None
+) -> list[Recipe]:
     """One recipe for each manipulator of the runs; empty choices take all.
+
+    Of runs with several budgets, those of ``epsilon`` are shown, or of the default budget, or of the largest.
 
     Raises:
         ArsbenchError: runs that do not fit together, a name that no run has, or nothing that did not fail.
     """
     manifests = {Path(run): read_manifest(run) for run in runs}
     plans = [manifest["plan"] for manifest in manifests.values()]
-    for name, said in (("protocol_hash", "protocols"), ("track", "tracks"), ("epsilon", "budgets"), ("seed", "seeds")):
+    for name, said in (("protocol_hash", "protocols"), ("track", "tracks"), ("seed", "seeds")):
         if len({plan[name] for plan in plans}) > 1:
             raise ArsbenchError(f"these runs have different {said}; a figure of faces shows one, so give it one run")
+    budget = _budget(plans, epsilon)
     entries = _together(plans, "protectors")
     models = _together(plans, "manipulators")
     for kind, chosen, there in (
@@ -62,8 +65,8 @@ def read_recipes(runs: Sequence[Path], protectors: Sequence[str], manipulators: 
                 raise registry.unknown(f"{kind} of {_listed(manifests)}", name, there)
     recipes = []
     for model in models:
-        having = {run: manifest for run, manifest in manifests.items() if model in manifest["plan"]["manipulators"]}
-        recipe = _recipe(model, having, protectors) if model in (manipulators or models) else None
+        having = {run: manifest for run, manifest in manifests.items() if _has(manifest, model)}
+        recipe = _recipe(model, having, protectors, budget) if having and model in (manipulators or models) else None
         if recipe is not None:
             recipes.append(recipe)
     if not recipes:
@@ -71,14 +74,34 @@ def read_recipes(runs: Sequence[Path], protectors: Sequence[str], manipulators: 
     return recipes
 
 
-def _recipe(model: str, manifests: Mapping[Path, dict[str, Any]], protectors: Sequence[str]) -> Recipe | None:
+def _budget(plans: Sequence[Mapping[str, Any]], wanted: float | None) -> float:
+    """The one budget that the pictures show."""
+    common = set.intersection(*(set(epsilons_of(plan)) for plan in plans))
+    if not common:
+        raise ArsbenchError("these runs have different budgets; a figure of faces shows one, so give it one run")
+    if wanted is None:
+        return DEFAULTS.epsilon if DEFAULTS.epsilon in common else max(common)
+    if wanted not in common:
+        listed = ", ".join(f"{epsilon:g}" for epsilon in sorted(common))
+        raise ArsbenchError(f"epsilon {wanted:g} was not run; there are: {listed}")
+    return wanted
+
+
+def _has(manifest: Mapping[str, Any], model: str) -> bool:
+    """Whether something was protected against the manipulator itself, not only against another one."""
+    return any(label[1] == model and not label[5] and label[0] not in CONTROLS for label in cell_keys(manifest["plan"]))
+
+
+def _recipe(
+    model: str, manifests: Mapping[Path, dict[str, Any]], protectors: Sequence[str], epsilon: float
+) -> Recipe | None:
     """The recipe for one manipulator of the runs that have it; ``None`` where every protector failed."""
     first = next(iter(manifests.values()))
     specs: dict[str, str] = {}
     for run, manifest in manifests.items():
         for name in manifest["plan"]["protectors"]:
             wanted = name not in CONTROLS and name in (protectors or [name])
-            if wanted and name not in specs and not _failed(manifest, model, name):
+            if wanted and name not in specs and not _failed(manifest, model, name, epsilon):
                 specs[name] = _spec(run, manifest, "protector", name)
     if not specs:
         return None
@@ -90,25 +113,23 @@ def _recipe(model: str, manifests: Mapping[Path, dict[str, Any]], protectors: Se
         perturbation=tuple(_spec(run, first, "perturbation", name) for name in perturbations),
         level=level,
         track=plan["track"],
-        epsilon=plan["epsilon"],
+        epsilon=epsilon,
         seed=plan["seed"],
         device="cpu" if plan["device"] == "cpu" else "auto",
         faces=first.get("faces"),
         skip_bad=True,  # what could not be read was left out of the run, too
     )
-    cells = {}
+    cells: dict[Label, str] = {}
     for manifest in reversed(list(manifests.values())):
-        for cell in manifest["plan"]["cells"]:
-            label = (cell["protector"], cell["manipulator"], cell["perturbation"], cell["level"])
-            cells[label] = cell["key"]
+        cells |= cell_keys(manifest["plan"])
     void = any(manifest.get("void", {}).get(model, {}).get("void", False) for manifest in manifests.values())
     return Recipe(model, list(specs), settings, _common_faces(manifests), cells, _listed(manifests), void)
 
 
-def _failed(manifest: Mapping[str, Any], model: str, protector: str) -> bool:
+def _failed(manifest: Mapping[str, Any], model: str, protector: str, epsilon: float) -> bool:
     """Whether every cell of the protector against the manipulator did."""
     failures = failures_of(manifest)
-    labels = [(protector, model, name, level) for name, level, _ in manifest["plan"]["severities"]]
+    labels = [(protector, model, name, level, epsilon, "") for name, level, _ in manifest["plan"]["severities"]]
     return all(any(failure.covers(label) for failure in failures) for label in labels)
 
 

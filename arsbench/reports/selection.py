@@ -13,7 +13,7 @@ from arsbench.scoring.controls import CONTROLS
 TO_BEAT = ("brighten", "shade")
 """The controls that an entry has to beat."""
 
-METHODS = ("fgsm", "pgd", "disrupt", "tafim", "eot_pgd", "ars", "ars_tuned")
+METHODS = ("fgsm", "pgd", "disrupt", "tafim", "eot_pgd", "ars", "ars_tuned", "ars_white")
 """The known methods, in the order of the paper."""
 _PERTURBATIONS = ("none", "saturation", "contrast", "dropout", "gaussian_blur", "downscale", "jpeg")
 _PERTURBATION_LABELS = {"gaussian_blur": "Gaussian blur", "downscale": "Downscale", "jpeg": "JPEG", "none": "None"}
@@ -56,19 +56,44 @@ def perturbation_label(name: str) -> str:
     return _PERTURBATION_LABELS.get(name, name.replace("_", " ").capitalize())
 
 
-def one_epsilon(rows: pd.DataFrame) -> float:
-    """The budget of the rows, in [-1, 1] units.
+def budgets(rows: pd.DataFrame) -> list[float]:
+    """The budgets of the rows, in [-1, 1] units, ascending."""
+    return sorted(float(epsilon) for epsilon in set(rows["epsilon"].dropna()))
+
+
+def at_budget(rows: pd.DataFrame, epsilon: float) -> pd.DataFrame:
+    """The rows of one budget, and those that have none: the ceiling is the same at every budget."""
+    return rows[(rows["epsilon"] == epsilon) | rows["epsilon"].isna()]
+
+
+def choose_budgets(rows: pd.DataFrame, wanted: Sequence[float] | None) -> pd.DataFrame:
+    """The rows of the wanted budgets; all where none is named.
 
     Raises:
-        ArsbenchError: the rows mix budgets.
+        ArsbenchError: one of them is not among the rows.
     """
-    budgets = sorted(set(rows["epsilon"].dropna()))
-    if len(budgets) > 1:
-        listed = ", ".join(f"{e:g}" for e in budgets)
-        raise ArsbenchError(
-            f"the rows mix the budgets epsilon {listed}; a table or figure shows one, so give it one run"
-        )
-    return float(budgets[0]) if budgets else float("nan")
+    if not wanted:
+        return rows
+    there = budgets(rows)
+    for epsilon in wanted:
+        if epsilon not in there:
+            raise ArsbenchError(f"epsilon {epsilon:g} was not run; there are: {', '.join(f'{e:g}' for e in there)}")
+    return rows[rows["epsilon"].isin(list(wanted)) | rows["epsilon"].isna()]
+
+
+def trained_on(rows: pd.DataFrame) -> pd.Series[str]:
+    """For every row, the manipulator that the protector was made against; empty where it is the row's own."""
+    return rows["trained_on"] if "trained_on" in rows else pd.Series("", index=rows.index)
+
+
+def direct(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of protectors that were made against the manipulator they are evaluated on; no transfer."""
+    return rows[trained_on(rows) == ""]
+
+
+def has_methods(rows: pd.DataFrame) -> bool:
+    """Whether there is anything but controls."""
+    return bool(set(rows["protector"]) - set(CONTROLS))
 
 
 def strongest(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -90,19 +115,46 @@ def require_complete(rows: pd.DataFrame, partial: bool) -> None:
         raise ArsbenchError("these rows were made with random weights, to measure speed; no table or figure takes them")
     if partial:
         return
-    # Manipulators may have image sets of their own.
-    images = rows.groupby("manipulator")["image"].nunique().to_dict()
-    cell = ["protector", "manipulator", "perturbation", "level"]
-    counts = rows.groupby(cell, sort=True)["image"].nunique().to_dict()
-    settings = sorted(set(zip(rows["perturbation"], rows["level"], strict=True)), key=lambda s: (s[1], s[0]))
-    short: list[str] = []
-    for protector, manipulator, (perturbation, level) in product(
-        [*methods(rows), *controls(rows)], manipulators(rows), settings
-    ):
-        n = counts.get((protector, manipulator, perturbation, level), 0)
-        wanted = images[manipulator]
-        if n < wanted:
-            short.append(f"{protector} / {manipulator} / {perturbation} / level {level} has {n} of {wanted} images")
+    short = [*_short_of_direct(direct(rows)), *_short_of_transfer(rows[trained_on(rows) != ""])]
     if short:
         more = f" and {len(short) - 1} more cells are short" if len(short) > 1 else ""
         raise ArsbenchError(f"{short[0]}{more}; finish the run, or show what there is with --partial")
+
+
+def _short_of_direct(rows: pd.DataFrame) -> list[str]:
+    """The cells that lack images, in words; at each budget every protector must have what any of them has."""
+    short = []
+    for epsilon in [*budgets(rows), None]:
+        own = rows[rows["epsilon"].isna()] if epsilon is None else rows[rows["epsilon"] == epsilon]
+        attacked = manipulators(own[own["protector"].isin(methods(own))])
+        pairs = [*product(methods(own), attacked), *product(controls(own), manipulators(own))]
+        short += _short(own, [(protector, model, "") for protector, model in pairs], len(budgets(rows)) > 1)
+    return short
+
+
+def _short_of_transfer(rows: pd.DataFrame) -> list[str]:
+    """Likewise for every pair of what was protected against and what was evaluated on."""
+    short = []
+    for epsilon in budgets(rows):
+        own = rows[rows["epsilon"] == epsilon]
+        ways = sorted(set(zip(own["manipulator"], trained_on(own), strict=True)))
+        short += _short(own, [(protector, *way) for protector in methods(own) for way in ways], len(budgets(rows)) > 1)
+    return short
+
+
+def _short(rows: pd.DataFrame, wanted: Sequence[tuple[str, str, str]], name_budget: bool) -> list[str]:
+    # Manipulators may have image sets of their own.
+    images = rows.groupby("manipulator")["image"].nunique().to_dict()
+    names = ["protector", "manipulator", "trained_on", "perturbation", "level"]
+    labelled = rows.assign(trained_on=trained_on(rows))
+    counts = labelled.groupby(names, sort=True)["image"].nunique().to_dict()
+    settings = sorted(set(zip(rows["perturbation"], rows["level"], strict=True)), key=lambda s: (s[1], s[0]))
+    short: list[str] = []
+    for (protector, manipulator, maker), (perturbation, level) in product(wanted, settings):
+        n = counts.get((protector, manipulator, maker, perturbation, level), 0)
+        if n < images[manipulator]:
+            where = f"{maker} to {manipulator}" if maker else manipulator
+            budget = f" / epsilon {rows['epsilon'].iloc[0]:g}" if name_budget else ""
+            cell = f"{protector} / {where} / {perturbation} / level {level}{budget}"
+            short.append(f"{cell} has {n} of {images[manipulator]} images")
+    return short

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import pandas as pd
 
-from arsbench.scoring.statistics import summarise
+from arsbench.labels import CELL
+from arsbench.scoring.statistics import averages, summarise, worst_case
 
 
 def render(rows: pd.DataFrame, void: str | None = None) -> str:
     """The summary as CSV text; a NaN is an empty field. A void run's reason stands in a last column, ``void``."""
     frame = summarise(rows)
+    worst = worst_case(rows)
+    if not worst.empty:
+        # Over the perturbations of a level: the same number stands in each of their lines.
+        by = [name for name in CELL if name != "perturbation"]
+        least = averages(worst, by, ("sr_strict",)).drop(columns=["n", "cells"])
+        frame = frame.merge(least.rename(columns=lambda name: name.replace("sr_strict", "sr_strict_worst")), "left", by)
     if void:
         frame["void"] = void
     # Nine digits are more than the rows agree to between machines, and hide the last bits of a sum.

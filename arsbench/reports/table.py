@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 
@@ -31,6 +32,8 @@ class Column:
         grouped: whether a value is shown only where it changes.
         essential: whether a narrow terminal keeps the column.
         short: the name where there is little room; empty for the name itself.
+        compared: whether the column's numbers are compared with those of other columns, see :class:`Table`.
+        prose: whether the cells are sentences, which take several lines where there is no room for one.
     """
 
     name: str
@@ -40,14 +43,23 @@ class Column:
     grouped: bool = False
     essential: bool = False
     short: str = ""
+    compared: bool = False
+    prose: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line: a cell per column, and a remark on the line that becomes a footnote."""
+    """One line: a cell per column, and a remark on the line that becomes a footnote.
+
+    Attributes:
+        cells: one per column.
+        remark: about the line.
+        compared: whether its numbers are compared with those of the block's other lines: not those of a control.
+    """
 
     cells: tuple[Cell, ...]
     remark: str = ""
+    compared: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,9 @@ class Block:
 class Table:
     """A table without a format.
 
+    The best and the second of the numbers that are compared are emphasised: of the lines of a block in every column
+    that says what is better or, with ``across``, of the columns in every line.
+
     Attributes:
         title: a phrase without a full stop.
         name: for a reference to the table, letters and hyphens.
@@ -70,6 +85,7 @@ class Table:
         notes: sentences under the table.
         index: names that hold for the whole table, such as its manipulator; columns of their own in CSV.
         text_column: the column that a remark's mark stands in.
+        across: whether the protectors are columns, so that numbers are compared along a line.
     """
 
     title: str
@@ -79,6 +95,7 @@ class Table:
     notes: tuple[str, ...] = ()
     index: tuple[tuple[str, str], ...] = ()
     text_column: int = 0
+    across: bool = False
 
     @property
     def rows(self) -> list[Row]:
@@ -120,18 +137,54 @@ def text(cell: Cell, column: Column, plus_minus: str = " ± ") -> str:
     return number(cell, column.digits) if isinstance(cell, float) else str(cell)
 
 
+BEST, SECOND = "best", "second"
+
+
+def emphasis(table: Table) -> list[list[list[str]]]:
+    """For every block's lines and cells :data:`BEST`, :data:`SECOND` or nothing; numbers that look equal share it."""
+    blocks = []
+    for block in table.blocks:
+        marks = [[""] * len(table.columns) for _ in block.rows]
+        if table.across:
+            places = [[(i, j) for j, c in enumerate(table.columns) if c.compared] for i in range(len(block.rows))]
+        else:
+            lines = [i for i, row in enumerate(block.rows) if row.compared]
+            places = [[(i, j) for i in lines] for j in range(len(table.columns))]
+        for group in places:
+            for (i, j), mark in _two_best(block, table.columns, group).items():
+                marks[i][j] = mark
+        blocks.append(marks)
+    return blocks
+
+
+def _two_best(block: Block, columns: Sequence[Column], places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], str]:
+    """Of the cells at these places, those that show the best number and those that show the next."""
+    shown: dict[tuple[int, int], float] = {}
+    for i, j in places:
+        cell, column = block.rows[i].cells[j], columns[j]
+        value = cell.value if isinstance(cell, Value) else cell
+        if column.better and isinstance(value, float) and math.isfinite(value):
+            sign = 1 if column.better == "higher" else -1
+            shown[i, j] = sign * float(number(value, column.digits))
+    order = sorted(set(shown.values()), reverse=True)
+    if len(shown) < 2 or len(order) < 2:
+        return {}
+    return {place: BEST if value == order[0] else SECOND for place, value in shown.items() if value in order[:2]}
+
+
 MARKS = "*†‡§¶"
 
 
-def marked_cells(table: Table, plus_minus: str = " ± ") -> list[list[list[str]]]:
+def marked_cells(table: Table, plus_minus: str = " ± ", intervals: bool = True) -> list[list[list[str]]]:
     """Every block's lines as plain texts: grouped cells blank where they repeat, remarks as marks."""
+    columns = [column if intervals else replace(column, interval=False) for column in table.columns]
     remarks = table.remarks
     blocks: list[list[list[str]]] = []
     shown: tuple[str, ...] = ()
     for block in table.blocks:
         lines: list[list[str]] = []
         for row in block.rows:
-            line = [text(cell, column, plus_minus) for cell, column in zip(row.cells, table.columns, strict=True)]
+            line = [text(cell, column, plus_minus) for cell, column in zip(row.cells, columns, strict=True)]
             lead = tuple(value for value, column in zip(line, table.columns, strict=True) if column.grouped)
             for i in range(len(lead)):
                 if lead[: i + 1] == shown[: i + 1]:

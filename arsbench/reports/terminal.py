@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pandas as pd
 import rich.table
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.text import Text
 
 from arsbench.reports.table import Table, footnotes, heading, marked_cells
-from arsbench.reports.tables import tables
+from arsbench.reports.tables import applies, tables
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,11 @@ class Fitted:
         return drawn
 
 
-def leaderboard(rows: pd.DataFrame, partial: bool = False, void: str | None = None) -> Fitted:
-    """The leaderboard as a rich renderable.
+def leaderboard(rows: pd.DataFrame, partial: bool = False, void: str | None = None) -> Group:
+    """The leaderboard as a rich renderable, one for each budget; of a run about transfer alone, Table 3.
 
     Raises:
         ArsbenchError: cells or images are missing, unless ``partial``.
     """
-    return Fitted(tables("leaderboard", rows, partial, void)[0])
+    kind = "leaderboard" if applies("leaderboard", rows) else "3"
+    return Group(*map(Fitted, tables(kind, rows, partial, void)))

@@ -22,79 +22,36 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from arsbench.contracts import ArsbenchError, Manipulator, Pair, Perturbation, Protector
-from arsbench.draws import draw, seeded
-from arsbench.faces.delivery import audit, deliver
+from arsbench.contracts import ArsbenchError, Pair, Perturbation, Protector
+from arsbench.draws import draw
+from arsbench.faces.delivery import audit, deliver, other_range
 from arsbench.labels import LABELS
+from arsbench.process_state import thread_undisturbed, undisturbed
 from arsbench.registry import describe
 from arsbench.rows import COLUMNS
 from arsbench.running import side_by_side
+from arsbench.running.bench import Batch, Bench, Part, Protected, ProtectedPart, put_model_back, watched
+from arsbench.running.guard import about_settings
 from arsbench.running.manifest import Failure
-from arsbench.running.plan import Image, Plan, Severity
-from arsbench.running.references import ReferenceCache
+from arsbench.running.plan import Protection, Severity
+from arsbench.running.references import may_cache
 from arsbench.running.store import Columns
 from arsbench.scoring.columns import IMPERCEPTIBILITY
 from arsbench.scoring.identity import describe as describe_faces
 from arsbench.scoring.metrics import IDENTITY
-from arsbench.scoring.scorer import Reference, Scorer
+from arsbench.scoring.scorer import Reference
 
 AT_ONCE = 1
 """Images that a protector or perturbation sees at once. A class that says ``batch_invariant = True`` gets the whole
 batch: it promises that what it makes of an image is bitwise the same in any batch."""
 
-Todo = Mapping[str, Collection[Severity]]
-"""Protector -> the severities that still lack their rows."""
+Todo = Mapping[Protection, Collection[Severity]]
+"""Protection -> the severities that still lack their rows."""
 
 _NAN_FOR_CEILING = ("amplification", "amplification_clean_reference")
 _MAY_LACK = ("lpips", "lpips_clean_reference", "protected_lpips", *(metric.name for metric in IDENTITY))
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What one manipulator is evaluated with.
-
-    Attributes:
-        plan: the run.
-        manipulator_name: as in the plan.
-        manipulator: the model G.
-        protectors: by name, made against this manipulator.
-        perturbations: by name.
-        scorer: the metrics.
-        cache: of references.
-        recogniser: faces to descriptors, for the identity columns; without one they are NaN.
-    """
-
-    plan: Plan
-    manipulator_name: str
-    manipulator: Manipulator
-    protectors: Mapping[str, Protector]
-    perturbations: Mapping[str, Perturbation]
-    scorer: Scorer
-    cache: ReferenceCache
-    recogniser: nn.Module | None = None
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Images of a run with their delivered faces ``[B, 3, H, W]``."""
-
-    images: tuple[Image, ...]
-    faces: Tensor
-
-    @property
-    def keys(self) -> list[str]:
-        """The images' keys."""
-        return [image.key for image in self.images]
-
-
-@dataclass(frozen=True)
-class Protected:
-    """x_p ``[B, 3, H, W]``, delivered and audited, and its ``protected_*`` and ``seconds`` columns."""
-
-    faces: Tensor
-    columns: Mapping[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -133,15 +90,20 @@ def evaluate(bench: Bench, batch: Batch, todo: Todo, advance: Callable[[int], No
         torch.OutOfMemoryError: the batch does not fit on the device.
     """
     result, name = Result(), bench.manipulator_name
+    bench.guard  # noqa: B018 - looks at the manipulator before the first method does
     with _attempt(result, f"manipulator '{name}'", (None, name, None, None)):
         x = deliver(_moved(batch.faces, bench.manipulator.device))
         y_clean = reference(bench, batch, Severity(), x)
-        conditions = bench.manipulator.conditions(batch.keys)
-        source = Source(x, y_clean, bench.scorer.reference(y_clean), conditions, identify(bench, batch, x))
+        with watched(bench, f"manipulator '{name}'"):
+            conditions, aim = bench.manipulator.conditions(batch.keys), identify(bench, batch, x)
+        source = Source(x, y_clean, bench.scorer.reference(y_clean), conditions, aim)
         protected = {}
-        for protector in todo:
-            with _attempt(result, f"protector '{protector}'", (protector, name, None, None)):
-                protected[protector] = protect(bench, protector, x, batch.keys)
+        for protection in todo:
+            who = f"protector '{protection.protector}'"
+            with _attempt(
+                result, who, (protection.protector, name, None, None, protection.epsilon, protection.trained_on)
+            ):
+                protected[protection] = protect(bench, protection, x, batch.keys)
         for severity in bench.plan.severities:
             wanted = {key: value for key, value in protected.items() if severity in todo[key]}
             if wanted:
@@ -155,7 +117,7 @@ def _at_severity(
     batch: Batch,
     severity: Severity,
     source: Source,
-    protected: Mapping[str, Protected],
+    protected: Mapping[Protection, Protected],
     result: Result,
     advance: Callable[[int], None],
 ) -> None:
@@ -164,9 +126,11 @@ def _at_severity(
     px = perturb(bench, severity, x, keys)
     y = source.y_clean if severity.level == 0 else reference(bench, batch, severity, px)
     scored = source.clean if severity.level == 0 else bench.scorer.reference(y)
-    for protector, made in protected.items():
-        with _attempt(result, _who(bench, severity), (protector, bench.manipulator_name, *severity.label)):
-            if bench.protectors[protector].ceiling:
+    for protection, made in protected.items():
+        protector, epsilon, trained_on = protection
+        label = (protector, bench.manipulator_name, *severity.label, epsilon, trained_on)
+        with _attempt(result, _who(bench, severity), label):
+            if bench.protectors[protection].ceiling:
                 px_p, y_p = px, torch.ones_like(y)
             else:
                 px_p = perturb(bench, severity, made.faces, keys)
@@ -174,56 +138,86 @@ def _at_severity(
             seen = None if bench.recogniser is None else describe_faces(bench.recogniser, y_p)
             pair = Pair(y, y_p, x, made.faces, source.y_clean, px, px_p, seen, source.aim)
             scores = bench.scorer.score(pair, scored, source.clean)
-            _add_rows(result.columns, bench, batch, protector, severity, source.conditions, scores, made)
+            _add_rows(result.columns, bench, batch, protection, severity, source.conditions, scores, made)
         advance(len(batch.images))
 
 
 # --- the stages -----------------------------------------------------------------------------------------------------
 
 
-def protect(bench: Bench, name: str, x: Tensor, keys: Sequence[str]) -> Protected:
+def protect(bench: Bench, protection: Protection, x: Tensor, keys: Sequence[str]) -> Protected:
     """x ``[B, 3, H, W]`` -> x_p, delivered and audited, with the seconds per image that the protector took.
 
     Side by side, where each image has a core of its own, they are that core's seconds; else those on the wall.
     """
-    protector = bench.protectors[name]
+    protector = bench.protectors[protection]
     if protector.ceiling:
         return Protected(
             x, dict.fromkeys((*(column.name for column in IMPERCEPTIBILITY), "seconds"), [math.nan] * len(keys))
         )
     at_once = _at_once(protector, keys)
     parts = [(x[start : start + at_once], keys[start : start + at_once]) for start in range(0, len(keys), at_once)]
-    if _side_by_side(bench, protector, x):
-        made = side_by_side.each(lambda part: _protect_part(bench, name, *part, clock=time.thread_time), parts)
-    else:
-        made = []
-        for part, part_keys in parts:
-            # One that draws from the global generator, though it should not, still gets draws that are the image's.
-            with seeded(draw(part_keys[0], f"protect {name}", protector.seed), x.device):
-                made.append(_protect_part(bench, name, part, part_keys, clock=time.perf_counter))
-    faces, seconds = zip(*made, strict=True)
+    made = _protect_side_by_side(bench, protection, parts) if _side_by_side(bench, protector, x) else None
+    faces, seconds = zip(*(made or _protect_in_turn(bench, protection, parts)), strict=True)
     x_p = torch.cat(faces)
     measured = {column: values.tolist() for column, values in bench.scorer.imperceptibility(x, x_p).items()}
     return Protected(x_p, {**measured, "seconds": [value for part in seconds for value in part]})
 
 
+def _protect_side_by_side(bench: Bench, protection: Protection, parts: Sequence[Part]) -> list[ProtectedPart] | None:
+    """Each part in a thread; ``None`` where the method disturbed what the threads share."""
+
+    def protect_part(part: Part) -> ProtectedPart:
+        with thread_undisturbed() as found:
+            made = _protect_part(bench, protection, *part, clock=time.thread_time)
+        bench.note(about_settings(f"protector '{protection.protector}'", found))
+        return made
+
+    with watched(
+        bench, f"protector '{protection.protector}'", bench.manipulator.device, parts[0], thorough=True
+    ) as disturbed:
+        made = side_by_side.each(protect_part, parts)
+    return None if disturbed else made
+
+
+def _protect_in_turn(bench: Bench, protection: Protection, parts: Sequence[Part]) -> list[ProtectedPart]:
+    """One part after the other."""
+    who, device, seed = (
+        f"protector '{protection.protector}'",
+        bench.manipulator.device,
+        bench.protectors[protection].seed,
+    )
+    for thorough in (False, True):
+        made = []
+        for part in parts:
+            # One that draws from a global generator, though it should not, still gets draws that are the image's.
+            seeds = draw(part[1][0], f"protect {protection.protector}", seed)
+            with watched(bench, who, device, part, seeds, thorough):
+                made.append(_protect_part(bench, protection, *part, clock=time.perf_counter))
+        if thorough or not put_model_back(bench, who, True, parts[0]) or len(parts) == 1:
+            break
+        # What was written past the tensors' versions, the images after it have seen: once more, with every look.
+    return made
+
+
 def _protect_part(
-    bench: Bench, name: str, x: Tensor, keys: Sequence[str], clock: Callable[[], float]
-) -> tuple[Tensor, list[float]]:
+    bench: Bench, protection: Protection, x: Tensor, keys: Sequence[str], clock: Callable[[], float]
+) -> ProtectedPart:
     """x ``[B, 3, H, W]`` -> x_p, delivered and audited, and the seconds per image by the clock."""
     with torch.enable_grad():
         _synchronize(x.device)
         began = clock()
-        x_p = bench.protectors[name].protect(x.clone(), keys)
+        x_p = bench.protectors[protection].protect(x.clone(), keys)
         _synchronize(x.device)
         seconds = [(clock() - began) / len(x)] * len(x)
-    return audit(x, x_p, bench.plan.epsilon, name, keys), seconds
+    budget = bench.plan.epsilons[0] if protection.epsilon is None else protection.epsilon
+    return audit(x, x_p, budget, protection.protector, keys), seconds
 
 
 def _side_by_side(bench: Bench, protector: Protector, x: Tensor) -> bool:
     """Whether the pictures may be protected in several threads, and are small enough to gain by it."""
     # A subclass has not promised what its base has.
-    safe = all(vars(type(method)).get("thread_safe", False) for method in (protector, bench.manipulator))
+    safe = all(vars(type(method)).get("thread_safe", False) for method in (protector, protector.manipulator))
     return safe and x.device.type == "cpu" and x.shape[-2] * x.shape[-1] <= side_by_side.LARGEST
 
 
@@ -231,12 +225,20 @@ def perturb(bench: Bench, severity: Severity, x: Tensor, keys: Sequence[str]) ->
     """deliver(p_l(x)) ``[B, 3, H, W]``, computed image by image; x itself at level 0."""
     if severity.parameter is None:
         return x
-    return perturbed(bench.perturbations[severity.perturbation], severity.parameter, x, keys)
+    return perturbed(bench.perturbations[severity.perturbation], severity.parameter, x, keys, bench.note)
 
 
 @torch.no_grad()
-def perturbed(perturbation: Perturbation, parameter: float, x: Tensor, keys: Sequence[str]) -> Tensor:
+def perturbed(
+    perturbation: Perturbation,
+    parameter: float,
+    x: Tensor,
+    keys: Sequence[str],
+    note: Callable[[Sequence[str]], None] = lambda sentences: None,
+) -> Tensor:
     """deliver(p(x)) ``[B, 3, H, W]`` of delivered x, computed image by image unless it is ``batch_invariant``.
+
+    ``note`` is given sentences about what the perturbation disturbed.
 
     Raises:
         ArsbenchError: the perturbation returned something else than finite pictures of the same shape.
@@ -246,7 +248,12 @@ def perturbed(perturbation: Perturbation, parameter: float, x: Tensor, keys: Seq
     at_once = _at_once(perturbation, keys)
     for start in range(0, len(keys), at_once):
         part, part_keys = x[start : start + at_once], keys[start : start + at_once]
-        parts.append(_finite(name, perturbation.perturb(part.clone(), parameter, part_keys), part, part_keys))
+        with undisturbed(draw(part_keys[0], f"perturb {perturbation.name}"), x.device) as found:
+            made = perturbation.perturb(part.clone(), parameter, part_keys)
+        note(about_settings(name, found))
+        parts.append(_finite(name, made, part, part_keys))
+        if wrong := other_range(parts[-1], part):
+            raise ArsbenchError(f"{name} returned values that look like {wrong}; it must return pictures in [-1, 1]")
     return deliver(torch.cat(parts))
 
 
@@ -258,7 +265,8 @@ def manipulate(bench: Bench, x: Tensor, keys: Sequence[str]) -> Tensor:
         ArsbenchError: the manipulator returned something else than finite pictures of the same shape.
     """
     model = bench.manipulator
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=bench.plan.precision == "bfloat16"):
+    low = torch.autocast(model.device.type, torch.bfloat16, enabled=bench.plan.precision == "bfloat16")
+    with watched(bench, f"manipulator '{bench.manipulator_name}'"), low:
         y = model.manipulate(x.to(model.device).contiguous(memory_format=torch.channels_last), keys)
     y = _finite(f"manipulator '{bench.manipulator_name}'", y, x, keys)
     return y.clamp(-1, 1).contiguous()
@@ -267,10 +275,13 @@ def manipulate(bench: Bench, x: Tensor, keys: Sequence[str]) -> Tensor:
 def reference(bench: Bench, batch: Batch, severity: Severity, px: Tensor) -> Tensor:
     """y = G(deliver(p_l(x)), c) ``[B, 3, H, W]``, clamped; from the cache where it has every image of the batch."""
     content_keys = [bench.plan.reference_key(bench.manipulator_name, severity, image) for image in batch.images]
-    y = bench.cache.load(content_keys, px.shape[1:])
+    # Without the hash of what it reads, nothing says that it would compute the same again.
+    cached = may_cache(bench.manipulator)
+    y = bench.cache.load(content_keys, px.shape[1:]) if cached else None
     if y is None:
         y = manipulate(bench, px, batch.keys)
-        bench.cache.save(content_keys, y)
+        if cached:
+            bench.cache.save(content_keys, y)
     return y.to(px.device)
 
 
@@ -288,25 +299,26 @@ def _add_rows(
     columns: Columns,
     bench: Bench,
     batch: Batch,
-    protector: str,
+    protection: Protection,
     severity: Severity,
     conditions: Sequence[str],
     scores: Mapping[str, Tensor],
     protected: Protected,
 ) -> None:
     n = len(batch.images)
-    ceiling = bench.protectors[protector].ceiling
+    ceiling = bench.protectors[protection].ceiling
     labels: tuple[list[Any], ...] = (
-        [protector] * n,
+        [protection.protector] * n,
         [bench.manipulator_name] * n,
         [severity.perturbation] * n,
         [severity.level] * n,
         batch.keys,
-        [math.nan if ceiling else bench.plan.epsilon] * n,
+        [math.nan if protection.epsilon is None or ceiling else protection.epsilon] * n,
         list(conditions),
     )
     values: dict[str, list[Any]] = {c.name: list(v) for c, v in zip(LABELS, labels, strict=True)}
     values["weights"] = ["random" if bench.manipulator.random_weights else ""] * n
+    values["trained_on"] = [protection.trained_on] * n
     values.update({name: score.tolist() for name, score in scores.items()})
     values.update({name: list(column) for name, column in protected.columns.items()})
     if ceiling:
@@ -322,13 +334,13 @@ def _add_rows(
 
 
 @contextlib.contextmanager
-def _attempt(result: Result, who: str, label: tuple[str | None, str | None, str | None, int | None]) -> Iterator[None]:
-    """Turns whatever a method raises into a failure of the cells of ``label``: the others go on."""
+def _attempt(result: Result, who: str, label: tuple[Any, ...]) -> Iterator[None]:
+    """Turns whatever a method raises into a failure of the cells of ``label``, as :class:`Failure` takes it."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise  # the engine tries fewer images at a time
-    except Exception as error:
+    except (torch.OutOfMemoryError, KeyboardInterrupt, GeneratorExit):
+        raise  # the engine tries fewer images at a time; a user or the system stops the run
+    except BaseException as error:  # a method may call sys.exit(), too
         if os.environ.get("ARSBENCH_DEBUG") == "1":
             traceback.print_exc(file=sys.stderr)
         sentence = str(error) if isinstance(error, ArsbenchError) else f"{who} failed: {describe(error)}"

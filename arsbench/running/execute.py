@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from arsbench.errors import Stopped
+from arsbench.folders import give_matplotlib_a_folder
 from arsbench.running.engines import local
 from arsbench.running.manifest import Failure, failure_documents
 from arsbench.running.plan import Plan
@@ -49,11 +52,12 @@ class Outcome:
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was interrupted; what it had computed lies in ``folder``."""
+    """A run was interrupted; what it had computed lies in ``folder``. ``signal`` is set where the system ended it."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, signal: int | None = None) -> None:
         super().__init__()
         self.folder = folder
+        self.signal = signal
 
 
 def execute(settings: Settings, progress: NoProgress | None = None, keep: bool | None = None) -> Outcome:
@@ -71,23 +75,34 @@ def execute(settings: Settings, progress: NoProgress | None = None, keep: bool |
     progress = progress or NoProgress()
     keep = settings.out is not None if keep is None else keep
     prepared = prepare(settings, check_folder=keep)
+    notes = list(prepared.notes)
+    give_matplotlib_a_folder()
+    if settings.cache and default_folder() is None:
+        notes.append("this account has no home folder, so there is no cache; set XDG_CACHE_HOME to have one")
+    for note in notes:
+        progress.note(note)
     cache = ReferenceCache(default_folder() if settings.cache else None, writable=keep)
     benches = {name: partial(prepared.bench, name, cache) for name in prepared.plan.manipulators}
     if not keep:
         memory = MemoryStore(prepared.plan)
         with progress:
-            failures = local.run(prepared.plan, prepared.source, benches, memory, settings.batch, progress)
-        return _outcome(prepared.plan, memory.rows(), failures)
+            failures = local.run(prepared.plan, prepared.source, benches, memory, settings.batch, progress, notes)
+        return replace(_outcome(prepared.plan, memory.rows(), failures), notes=notes)
 
     folder = Path(settings.out) if settings.out is not None else RUNS / prepared.plan.key
     with RunFolder(folder, prepared.plan, prepared.header()) as store:
         store.update(state="running", starts=[*store.manifest["starts"], _now()])
         try:
             with progress:
-                failures = local.run(prepared.plan, prepared.source, benches, store, settings.batch, progress)
+                failures = local.run(prepared.plan, prepared.source, benches, store, settings.batch, progress, notes)
         except KeyboardInterrupt as error:
-            store.update(state="interrupted")
-            raise Interrupted(folder) from error
+            number = error.signal if isinstance(error, Stopped) else None
+            store.update(state="interrupted" if number is None else "stopped", notes=notes)
+            raise Interrupted(folder, number) from error
+        except BaseException:
+            with contextlib.suppress(OSError):  # the disk may be full
+                store.update(state="stopped", notes=notes)
+            raise
         finally:
             for note in [*store.notes, *cache.notes]:
                 progress.note(note)
@@ -96,13 +111,14 @@ def execute(settings: Settings, progress: NoProgress | None = None, keep: bool |
         store.update(
             state="failed" if failures else "finished",
             ended=_now(),
+            notes=[*notes, *store.notes],
             failures=failure_documents(failures),
             void={
                 name: {"void": name in outcome.void, "reason": outcome.void.get(name, "")}
                 for name in prepared.plan.manipulators
             },
         )
-    notes = [*store.notes, *cache.notes]
+    notes += [*store.notes, *cache.notes]
     return Outcome(outcome.rows, failures, outcome.void, folder, notes=notes)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arsbench.errors import ArsbenchError
-from arsbench.labels import KEY
+from arsbench.labels import Label, label_of
 
 if TYPE_CHECKING:
     from arsbench.running.plan import Plan
@@ -27,10 +27,12 @@ class Failure:
     manipulator: str | None = None
     perturbation: str | None = None
     level: int | None = None
+    epsilon: float | None = None
+    trained_on: str | None = None
 
-    def covers(self, label: tuple[str, str, str, int]) -> bool:
+    def covers(self, label: Label) -> bool:
         """Whether the cell of that label is among them."""
-        mine = (self.protector, self.manipulator, self.perturbation, self.level)
+        mine = (self.protector, self.manipulator, self.perturbation, self.level, self.epsilon, self.trained_on)
         return all(want is None or want == have for want, have in zip(mine, label, strict=True))
 
 
@@ -68,37 +70,52 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     return {
         "key": plan.key,
         "track": plan.track,
-        "epsilon": plan.epsilon,
+        "epsilons": list(plan.epsilons),
         "seed": plan.seed,
         "identity": plan.identity,
         "device": plan.device,
         "precision": plan.precision,
         "protectors": list(plan.protectors),
         "manipulators": list(plan.manipulators),
+        "trained_on": list(plan.trained_on),
         "severities": [[t.perturbation, t.level, t.parameter] for t in plan.severities],
-        "cells": [dict(zip((*KEY[:4], "key"), (*cell.label, cell.key), strict=True)) for cell in plan.cells],
+        "cells": [
+            {
+                "protector": cell.protector,
+                "manipulator": cell.manipulator,
+                "perturbation": cell.severity.perturbation,
+                "level": cell.severity.level,
+                "epsilon": cell.protection.epsilon,
+                "trained_on": cell.protection.trained_on,
+                "key": cell.key,
+            }
+            for cell in plan.cells
+        ],
         "images": {image.key: image.digest for image in plan.images},
         "protocol_hash": plan.protocol_hash,
     }
 
 
+def epsilons_of(document: Mapping[str, Any]) -> list[float]:
+    """The budgets of a plan as a manifest holds it; an older one holds a single ``epsilon``."""
+    return list(document["epsilons"]) if "epsilons" in document else [document["epsilon"]]
+
+
+def cell_keys(document: Mapping[str, Any]) -> dict[Label, str]:
+    """The content key of every cell of a plan as a manifest holds it."""
+    older = document.get("epsilon")
+    return {label_of(cell, older): cell["key"] for cell in document["cells"]}
+
+
 def difference(old: Mapping[str, Any], plan: Plan) -> str:
     """In words, the first thing in which a plan on disk is not ``plan``."""
     new = plan_document(plan)
-    for name in (
-        "track",
-        "epsilon",
-        "seed",
-        "identity",
-        "device",
-        "precision",
-        "protectors",
-        "manipulators",
-        "protocol_hash",
-    ):
+    old = {"trained_on": [], **old, "epsilons": epsilons_of(old)}
+    names = ("track", "epsilons", "seed", "identity", "device", "precision", "protectors", "manipulators", "trained_on")
+    for name in (*names, "protocol_hash"):
         if name in old and old[name] != new[name]:
             said = [", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in (old.get(name), new[name])]
-            return f"{name.replace('_', ' ')}: {said[0]} there, {said[1]} here"
+            return f"{'epsilon' if name == 'epsilons' else name.replace('_', ' ')}: {said[0]} there, {said[1]} here"
     if old.get("images") != new["images"]:
         return f"other images: {len(old.get('images', ()))} there, {len(plan.images)} here"
     if old.get("severities") != new["severities"]:

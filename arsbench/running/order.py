@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from arsbench.labels import KEY
+from arsbench.labels import CELL, KEY, Label, label_of
 
 if TYPE_CHECKING:
     from arsbench.running.plan import Plan
@@ -27,9 +27,10 @@ class Order:
         images: key of each image, in plan order.
     """
 
-    def __init__(self, cells: Sequence[tuple[str, str, str, int]], images: Sequence[str]) -> None:
+    def __init__(self, cells: Sequence[Label], images: Sequence[str], one_budget: bool = False) -> None:
         self.cells = list(cells)
         self.images = list(images)
+        self._one_budget = one_budget
 
     @classmethod
     def of_plan(cls, plan: Plan) -> Order:
@@ -39,8 +40,8 @@ class Order:
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> Order:
         """The order of a plan as the manifest holds it."""
-        cells = [(c["protector"], c["manipulator"], c["perturbation"], c["level"]) for c in document["cells"]]
-        return cls(cells, list(document["images"]))
+        # An older manifest's cells do not say which of them have a budget: the rows' budgets are not looked at.
+        return cls([label_of(cell) for cell in document["cells"]], list(document["images"]), "epsilons" not in document)
 
     def done(self, tables: Sequence[pa.Table]) -> Done:
         """Bool ``[cells, images]``: which rows the tables hold."""
@@ -64,10 +65,12 @@ class Order:
 
     def _positions(self, keys: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Index of each row's cell and image; -1 where the plan has none."""
-        cells = pd.MultiIndex.from_tuples(self.cells, names=KEY[:4])
-        rows = pd.MultiIndex.from_frame(keys[list(KEY[:4])])
+        names = [name for name in CELL if name != "epsilon" or not self._one_budget]
+        labels = pd.DataFrame(self.cells, columns=list(CELL))
+        cells = pd.MultiIndex.from_frame(labels[names])
+        rows = pd.MultiIndex.from_frame(keys[list(CELL)].fillna({"epsilon": 0.0})[names])
         images = pd.Index(self.images, dtype=object)
         return (
             np.asarray(cells.get_indexer(rows), dtype=np.int64),
-            np.asarray(images.get_indexer(pd.Index(keys[KEY[4]], dtype=object)), dtype=np.int64),
+            np.asarray(images.get_indexer(pd.Index(keys["image"], dtype=object)), dtype=np.int64),
         )

@@ -16,7 +16,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from arsbench.labels import KEY, LABELS, Column
+from arsbench.labels import KEY, LABELS, TRAINED_ON, Column
 
 PARTS = "parts"
 _ARROW = {"str": pa.string(), "int64": pa.int64(), "float64": pa.float64()}
@@ -42,9 +42,18 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table | None:
 
 def read_keys(path: Path) -> pa.Table | None:
     """What names the rows of a part; ``None`` where it cannot be read."""
-    table = read_table(path, list(KEY))
-    wanted = schema_of([column for column in LABELS if column.name in KEY])
-    return table if table is not None and table.schema.remove_metadata().equals(wanted) else None
+    columns = {column.name: column for column in (*LABELS, TRAINED_ON)}
+    wanted = schema_of([columns[name] for name in KEY])
+    try:
+        later = [name for name in (TRAINED_ON.name,) if name not in pq.read_schema(path).names]
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+    table = read_table(path, [name for name in KEY if name not in later])
+    if table is None:
+        return None
+    for name in later:
+        table = table.add_column(KEY.index(name), wanted.field(name), pa.array([""] * len(table), pa.string()))
+    return table if table.schema.remove_metadata().equals(wanted) else None
 
 
 @contextlib.contextmanager

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from arsbench.contracts import ArsbenchError, Manipulator, Perturbation, Protector
+from arsbench.labels import Label
 from arsbench.registry import Method
 from arsbench.running.checks import check_epsilon
 
@@ -61,19 +62,39 @@ class Severity:
         return [self.perturbation, self.level, self.parameter, self.source]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One protector against one manipulator under one severity; ``key`` is its content key."""
+class Protection(NamedTuple):
+    """What is done to a picture before anything else: a protector at a budget.
+
+    Attributes:
+        protector: its name.
+        epsilon: the L_inf budget in [-1, 1] units; ``None`` for a ceiling, which has none.
+        trained_on: the manipulator that it was made against; empty where it is the one that it is evaluated on.
+    """
 
     protector: str
+    epsilon: float | None = None
+    trained_on: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One protection against one manipulator under one severity; ``key`` is its content key."""
+
+    protection: Protection
     manipulator: str
     severity: Severity
     key: str
 
     @property
-    def label(self) -> tuple[str, str, str, int]:
+    def protector(self) -> str:
+        """The protector's name."""
+        return self.protection.protector
+
+    @property
+    def label(self) -> Label:
         """Its names, as they stand in the rows."""
-        return self.protector, self.manipulator, *self.severity.label
+        protector, epsilon, trained_on = self.protection
+        return protector, self.manipulator, *self.severity.label, epsilon or 0.0, trained_on
 
 
 @dataclass(frozen=True)
@@ -83,22 +104,24 @@ class Plan:
     Attributes:
         protocol_hash: of the definitions.
         track: ``open`` or ``paper``.
-        epsilon: L_inf budget, [-1, 1] units.
+        epsilons: L_inf budgets, [-1, 1] units, ascending.
         seed: of the protectors' draws.
         device: ``cpu`` or ``cuda``: a run is not continued on another kind of device.
         protectors: names, in the order of the tables.
         manipulators: names.
         severities: level 0 first.
         images: in the order of the faces' source.
-        cells: by protector, manipulator, severity.
+        cells: by protector, epsilon, what it was made against, manipulator, severity.
         references: manipulator -> its part of the key of a cached reference.
         identity: SHA-256 of the recogniser's weights where the rows have identity columns, else ``None``.
         precision: of the manipulators' passes, ``float32`` or ``bfloat16``.
+        trained_on: the manipulators that the protectors were made against; empty where each is made against the one
+            that it is evaluated on.
     """
 
     protocol_hash: str
     track: str
-    epsilon: float
+    epsilons: tuple[float, ...]
     seed: int
     device: str
     protectors: tuple[str, ...]
@@ -109,6 +132,7 @@ class Plan:
     references: Mapping[str, str]
     identity: str | None = None
     precision: str = "float32"
+    trained_on: tuple[str, ...] = ()
 
     @cached_property
     def key(self) -> str:
@@ -119,10 +143,14 @@ class Plan:
             device=self.device,
         )
 
-    @cached_property
-    def position(self) -> Mapping[tuple[str, str, str, int], int]:
-        """Cell label -> its index in ``cells``."""
-        return {cell.label: index for index, cell in enumerate(self.cells)}
+    @property
+    def budget(self) -> str:
+        """The budgets in words: ``0.3``, or ``0.1, 0.3, 0.5``."""
+        return ", ".join(f"{epsilon:g}" for epsilon in self.epsilons)
+
+    def protections(self, manipulator: str) -> tuple[Protection, ...]:
+        """Those that are evaluated on a manipulator, in plan order."""
+        return tuple(dict.fromkeys(cell.protection for cell in self.cells if cell.manipulator == manipulator))
 
     def reference_key(self, manipulator: str, severity: Severity, image: Image) -> str:
         """The content key of y = G(deliver(p_l(x)), c) for one image."""
@@ -178,7 +206,7 @@ def _tensor_hash(value: Tensor) -> str:
 def make_plan(
     protocol_hash: str,
     track: str,
-    epsilon: float,
+    epsilon: float | Sequence[float],
     seed: int,
     device: str,
     protectors: Mapping[str, Mapping[str, list[Any]]],
@@ -187,26 +215,36 @@ def make_plan(
     images: Sequence[Image],
     identity: str | None = None,
     precision: str = "float32",
+    trained_on: Mapping[str, list[Any]] | None = None,
+    ceilings: Collection[str] = (),
+    blind: Collection[str] = (),
 ) -> Plan:
     """The plan of a run.
 
     Args:
         protocol_hash: of the definitions.
         track: ``open`` or ``paper``.
-        epsilon: L_inf budget, positive.
+        epsilon: L_inf budget, positive, or several.
         seed: of the protectors' draws.
         device: ``cpu`` or ``cuda``.
-        protectors: protector -> manipulator -> the identity of that protector against that manipulator.
+        protectors: protector -> manipulator that it is made against -> its identity.
         manipulators: manipulator -> its identity.
         severities: see :func:`severities_of`.
         images: keys must differ.
         identity: see :class:`Plan`.
         precision: see :class:`Plan`.
+        trained_on: manipulator -> its identity, of those that every protector is made against; ``None``: the one that
+            it is evaluated on.
+        ceilings: the protectors that have no budget.
+        blind: the protectors that do not look at the manipulator, and so are never made against another one.
 
     Raises:
         ArsbenchError: epsilon is no positive number, there are no images, or two share a key.
     """
-    check_epsilon(epsilon)
+    epsilons = tuple(epsilon) if isinstance(epsilon, list | tuple) else (epsilon,)
+    for budget in epsilons:
+        check_epsilon(budget)
+    epsilons = tuple(sorted({float(budget) for budget in epsilons}))
     if not images:
         raise ArsbenchError("there are no images to run on; give at least one")
     if len({image.key for image in images}) < len(images):
@@ -216,36 +254,39 @@ def make_plan(
         common["precision"] = precision
     # A run without identity columns keeps the key it had before there were any.
     with_identity = {} if identity is None else {"identity": identity}
-    cells = tuple(
-        Cell(
-            protector,
-            manipulator,
-            severity,
-            content_key(
+    cells = []
+    for protector in protectors:
+        # A ceiling is the same at every budget; its key keeps the first, as in a run of one.
+        budgets = epsilons[:1] if protector in ceilings else epsilons
+        makers = [""] if trained_on is None or protector in blind else list(trained_on)
+        for budget, maker, manipulator, severity in itertools.product(budgets, makers, manipulators, severities):
+            transfer = "" if maker == manipulator else maker
+            key = content_key(
                 **common,
-                protector=protectors[protector][manipulator],
+                protector=protectors[protector][transfer or manipulator],
                 manipulator=manipulators[manipulator],
                 severity=severity.identity,
-                epsilon=float(epsilon),
+                epsilon=budget,
                 seed=seed,
                 **with_identity,
-            ),
-        )
-        for protector, manipulator, severity in itertools.product(protectors, manipulators, severities)
-    )
+                **({"trained_on": (trained_on or {})[transfer]} if transfer else {}),
+            )
+            protection = Protection(protector, None if protector in ceilings else budget, transfer)
+            cells.append(Cell(protection, manipulator, severity, key))
     references = {name: content_key(**common, manipulator=identity) for name, identity in manipulators.items()}
     return Plan(
         protocol_hash,
         track,
-        float(epsilon),
+        epsilons,
         seed,
         device,
         tuple(protectors),
         tuple(manipulators),
         tuple(severities),
         tuple(images),
-        cells,
+        tuple(cells),
         references,
         identity,
         precision,
+        tuple(trained_on or ()),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,11 @@ from arsbench.faces.sources import FaceSource
 from arsbench.faces.tracks import faces_of
 from arsbench.protocol import TRACKS, check_track, groups, protocol
 from arsbench.registry import Method, Names
-from arsbench.running.checks import check_epsilon, check_number
-from arsbench.running.evaluate import Bench
+from arsbench.running.bench import Bench
+from arsbench.running.checks import check_number, parse_epsilons
 from arsbench.running.loading import choose_device, make_manipulator, make_perturbation, make_protector
 from arsbench.running.plan import Image, Plan, make_plan, manipulator_identity, protector_identity, severities_of
-from arsbench.running.provenance import PACKAGES, git_revision, version_of
+from arsbench.running.provenance import PACKAGES, git_revision, jpeg_library, version_of
 from arsbench.running.references import ReferenceCache
 from arsbench.running.settings import IMAGES, PRECISIONS, WEIGHTS, Settings
 from arsbench.running.store import check_writable
@@ -35,27 +36,43 @@ RUNS = Path("runs")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run whose every name, file and number has been found usable; nothing has been computed yet."""
+    """A run whose every name, file and number has been found usable; nothing has been computed yet.
+
+    Attributes:
+        plan: its cells and images.
+        source: the faces.
+        device: where it computes.
+        manipulators: those that are evaluated and those that are protected against, by name.
+        protectors: by name, by the manipulator that each was made against, and by epsilon.
+        perturbations: by name.
+        origins: kind -> name -> where the method came from.
+    """
 
     plan: Plan
     source: FaceSource
     device: torch.device
     manipulators: Mapping[str, Manipulator]
-    protectors: Mapping[str, Mapping[str, Protector]]
+    protectors: Mapping[tuple[str, str, float | None], Protector]
     perturbations: Mapping[str, Method]
     origins: Mapping[str, Mapping[str, str]]
+    notes: Sequence[str] = ()
 
     def bench(self, name: str, cache: ReferenceCache) -> Bench:
         """The bench of one manipulator."""
+        notes: list[str] = []
         return Bench(
             plan=self.plan,
             manipulator_name=name,
             manipulator=self.manipulators[name],
-            protectors={protector: by_model[name] for protector, by_model in self.protectors.items()},
-            perturbations={key: make_perturbation(method) for key, method in self.perturbations.items()},
+            protectors={
+                protection: self.protectors[protection.protector, protection.trained_on or name, protection.epsilon]
+                for protection in self.plan.protections(name)
+            },
+            perturbations={key: make_perturbation(method, notes.extend) for key, method in self.perturbations.items()},
             scorer=Scorer(self.manipulators[name].device),
             cache=cache,
             recogniser=None if self.plan.identity is None else load_face_recogniser(self.device),
+            notes=notes,
         )
 
     def header(self) -> dict[str, Any]:
@@ -73,12 +90,18 @@ class Prepared:
             },
             "faces": str(self.source.folder) if isinstance(self.source, FolderFaces) else None,
             "origins": {kind: dict(names) for kind, names in self.origins.items()},
-            "versions": {"python": platform.python_version(), **{name: version_of(name) for name in PACKAGES}},
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version_of(name) for name in PACKAGES},
+                "jpeg": jpeg_library(),
+            },
             "git_revision": git_revision(),
-            "epsilon": self.plan.epsilon,
+            "epsilons": list(self.plan.epsilons),
+            "trained_on": list(self.plan.trained_on),
             "seeds": {"run": self.plan.seed},
             "device": {"type": self.device.type, "name": gpu or platform.processor() or platform.machine()},
             "precision": self.plan.precision,
+            "weights": "random" if any(model.random_weights for model in self.manipulators.values()) else "own",
             "weights_sha256": self._weights(),
             "void": {},
             "ended": None,
@@ -88,9 +111,8 @@ class Prepared:
         found: dict[str, str | None] = {
             f"manipulator {name}": model.weights_sha256 for name, model in self.manipulators.items()
         }
-        for protector, by_model in self.protectors.items():
-            for name, made in by_model.items():
-                found[f"protector {protector} against {name}"] = getattr(made, "weights_sha256", None)
+        for (protector, name, _), made in self.protectors.items():
+            found[f"protector {protector} against {name}"] = getattr(made, "weights_sha256", None)
         found["lpips"] = protocol(self.plan.track).lpips_sha256
         if self.plan.identity is not None:
             found["recogniser"] = self.plan.identity
@@ -104,7 +126,7 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
         ArsbenchError: the first that is not.
     """
     check_track(settings.track)
-    check_epsilon(settings.epsilon)
+    epsilons = parse_epsilons(settings.epsilon)
     check_number("seed", settings.seed, -(2**63))
     if settings.batch is not None:
         check_number("batch", settings.batch, 1)
@@ -123,37 +145,60 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
         "protector", [*_as_list(settings.protector), *definitions.controls], groups("protector")
     )
     manipulators = registry.resolve("manipulator", settings.manipulator, groups("manipulator"))
+    makers = (
+        None
+        if settings.trained_on is None
+        else registry.resolve("manipulator", settings.trained_on, groups("manipulator"))
+    )
     if check_folder:
         _check_place(settings.out)
     source = _faces(settings)
     random = settings.weights == "random"
+    notes = [note for method in (*protectors, *manipulators, *(makers or ()), *perturbations) for note in method.notes]
     models = {
-        method.name: make_manipulator(method, settings.track, device, random_weights=random) for method in manipulators
+        method.name: make_manipulator(method, settings.track, device, random_weights=random, note=notes.extend)
+        for method in {m.name: m for m in (*manipulators, *(makers or ()))}.values()
     }
-    against = {
-        method.name: {
-            name: make_protector(method, model, settings.epsilon, settings.seed) for name, model in models.items()
-        }
-        for method in protectors
-    }
+    ceilings = {method.name for method in protectors if method.cls.ceiling}
+    blind = set(definitions.controls)
+    made = {}
+    for method in protectors:
+        against = manipulators if makers is None or method.name in blind else makers
+        for name, epsilon in itertools.product([m.name for m in against], epsilons):
+            budget = None if method.name in ceilings else epsilon
+            if (method.name, name, budget) not in made:
+                made[method.name, name, budget] = make_protector(
+                    method, models[name], epsilon, settings.seed, notes.extend
+                )
+    by_name = {method.name: method for method in protectors}
+    identities: dict[str, dict[str, list[Any]]] = {name: {} for name in by_name}
+    for (protector, name, _), one in made.items():
+        identities[protector][name] = protector_identity(by_name[protector], one)
     plan = make_plan(
         definitions.hash,
         settings.track,
-        settings.epsilon,
+        epsilons,
         settings.seed,
         device.type,
-        {m.name: {name: protector_identity(m, made) for name, made in against[m.name].items()} for m in protectors},
+        identities,
         {m.name: manipulator_identity(m, models[m.name]) for m in manipulators},
         severities,
         [Image(key, source.digest(index)) for index, key in enumerate(source.keys)],
         recogniser_sha256() if settings.identity else None,
         settings.precision,
+        None if makers is None else {m.name: manipulator_identity(m, models[m.name]) for m in makers},
+        ceilings,
+        blind,
     )
     origins = {
         f"{kind}s": {method.name: method.origin for method in methods}
-        for kind, methods in (("protector", protectors), ("manipulator", manipulators), ("perturbation", perturbations))
+        for kind, methods in (
+            ("protector", protectors),
+            ("manipulator", [*manipulators, *(makers or ())]),
+            ("perturbation", perturbations),
+        )
     }
-    return Prepared(plan, source, device, models, against, {m.name: m for m in perturbations}, origins)
+    return Prepared(plan, source, device, models, made, {m.name: m for m in perturbations}, origins)
 
 
 def _perturbations(settings: Settings) -> list[Method]:

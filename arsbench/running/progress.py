@@ -48,7 +48,8 @@ class ProgressBar(NoProgress):
         """Begins to count ``unit``, of which ``done`` exist."""
         self._total, self._done, self._first, self._unit = total, done, done, unit
         self._began = self._said = time.monotonic()
-        if self.console.is_terminal:
+        # Not what rich takes for one: FORCE_COLOR would put bars into log files.
+        if sys.stderr is not None and sys.stderr.isatty():
             left = TimeRemainingColumn(elapsed_when_finished=False)
             columns = (
                 TextColumn("{task.description}"),

@@ -19,6 +19,19 @@ def version_of(package: str) -> str | None:
         return None
 
 
+def jpeg_library() -> str | None:
+    """The library that Pillow encodes and decodes JPEG with, and its version; ``None`` where there is none.
+
+    Two of them, or two versions, give other pixels for the same quality.
+    """
+    from PIL import features
+
+    if turbo := features.version_feature("libjpeg_turbo"):
+        return f"libjpeg-turbo {turbo}"
+    version = features.version_codec("jpg") if features.check_codec("jpg") else None
+    return f"libjpeg {version}" if version else None
+
+
 def git_revision() -> str | None:
     """The revision of the checkout that arsbench runs from, ``+`` appended where files differ; ``None`` elsewhere."""
     root = Path(__file__).resolve().parents[2]

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arsbench.folders import cache_home
+from arsbench.contracts import Manipulator
+from arsbench.folders import find_cache_home
 
 LIMIT = 2 * 1024**3
 """Bytes; above it the entries that were used longest ago go."""
@@ -25,9 +26,24 @@ CHECK_EVERY = LIMIT // 8
 """Bytes written between two looks at the size."""
 
 
-def default_folder() -> Path:
-    """``references`` in :func:`arsbench.folders.cache_home`."""
-    return cache_home() / "references"
+def default_folder() -> Path | None:
+    """``references`` in :func:`arsbench.folders.cache_home`; ``None`` where there is no home folder."""
+    home = find_cache_home()
+    return None if home is None else home / "references"
+
+
+def may_cache(model: Manipulator) -> bool:
+    """Whether ``weights_sha256`` stands for all that the model's output depends on beside its code.
+
+    A subclass of another package or file has not promised what its base has: it may read files of its own.
+    """
+    if model.weights_sha256 is None:
+        return False
+    cls = type(model)
+    promises = next(
+        c for c in cls.__mro__ if {"set_up", "__init__", "weights_sha256", "weights_files"} & vars(c).keys()
+    )
+    return promises.__module__.split(".")[0] == cls.__module__.split(".")[0]
 
 
 class ReferenceCache:

@@ -26,7 +26,7 @@ class Settings:
     level: str | int | Sequence[int] = "all"
     images: int | None = None
     track: str = "open"
-    epsilon: float = 0.3
+    epsilon: float | str | Sequence[float] = 0.3
     seed: int = 0
     device: str = "auto"
     out: str | Path | None = None
@@ -37,6 +37,7 @@ class Settings:
     identity: bool = False
     weights: str = "own"
     precision: str = "float32"
+    trained_on: Names | None = None
 
 
 DEFAULTS = Settings()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arsbench.running.locks import held
 from arsbench.running.manifest import failures_of, read_manifest
 from arsbench.running.order import Order
 from arsbench.running.parts import part_paths, read_keys
@@ -23,7 +24,8 @@ class Status:
         failed: marked failed in the manifest.
         rows: rows stored.
         rows_planned: cells times images.
-        state: ``running``, ``finished``, ``interrupted`` or ``failed``.
+        state: ``running``, ``finished``, ``interrupted``, ``failed``, or ``stopped``: it ended before it was finished,
+            by a signal or in any other way.
         void: reason by manipulator, empty where the run is valid.
         failures: the sentences.
     """
@@ -57,7 +59,12 @@ def status(run: str | Path) -> Status:
         failed=int(failed.sum()),
         rows=int(done.sum()),
         rows_planned=done.size,
-        state=manifest.get("state", "unknown"),
+        state=_state(manifest.get("state", "unknown"), Path(run)),
         void={name: verdict["reason"] for name, verdict in manifest.get("void", {}).items() if verdict["void"]},
         failures=list(dict.fromkeys(f.sentence for f in failures)),
     )
+
+
+def _state(said: str, folder: Path) -> str:
+    """A process that was killed could not say so."""
+    return "stopped" if said == "running" and not held(folder) else str(said)

@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,19 +15,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from arsbench.contracts import ArsbenchError
-from arsbench.labels import KEY
+from arsbench.labels import CELL
 from arsbench.rows import COLUMNS
+from arsbench.running.locks import hold
 from arsbench.running.manifest import FORMAT, MANIFEST, Failure, difference, failures_of, plan_document, read_manifest
 from arsbench.running.order import Done, Order
 from arsbench.running.parts import PARTS, atomic, part_paths, read_keys, read_table, schema_of
 from arsbench.running.plan import Plan
 
-LOCK = ".lock"
-
 Columns = dict[str, list[Any]]
 """Rows, column by column."""
 
-_LATER: dict[str, float | str] = {"identity_cosine": np.nan, "identity_distance": np.nan, "weights": ""}
+_LATER: dict[str, float | str] = {
+    "identity_cosine": np.nan,
+    "identity_distance": np.nan,
+    "weights": "",
+    "trained_on": "",
+}
 """Columns that came after the first release, with what they hold in a run that is older."""
 SCHEMA = schema_of(COLUMNS)
 
@@ -83,7 +87,7 @@ class RunFolder:
         self.notes: list[str] = []
         self._order = Order.of_plan(plan)
         check_writable(folder)
-        self._lock = _lock(folder)
+        self._lock = hold(folder)
         try:
             self.manifest = self._open_manifest(header)
             _remove_leftovers(folder)
@@ -100,6 +104,7 @@ class RunFolder:
                 f"{self.folder} holds another run: {difference(old['plan'], self.plan)}; give another --out folder"
             )
         starts = old["starts"] if old else []
+        self.notes += _other_codec(old or {}, header)
         manifest = {"format": FORMAT, **header, "plan": plan_document(self.plan), "starts": starts, "failures": []}
         self._write(manifest)
         return manifest
@@ -149,6 +154,17 @@ class RunFolder:
         self.close()
 
 
+def _other_codec(old: Mapping[str, Any], header: Mapping[str, Any]) -> list[str]:
+    """What to say where a run goes on with another JPEG library than it began with."""
+    before, now = (document.get("versions", {}).get("jpeg") for document in (old, header))
+    if before is None or before == now:
+        return []
+    return [
+        f"the run began with {before} and goes on with {now}: rows under jpeg, and those of JPEG pictures, may differ "
+        "by it; for rows of one library run it again into another --out"
+    ]
+
+
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
@@ -178,11 +194,12 @@ def without_failed(rows: pd.DataFrame, failures: Sequence[Failure]) -> pd.DataFr
     """The rows of cells that no failure covers."""
     if not failures or rows.empty:
         return rows
-    labels = rows[list(KEY[:4])].drop_duplicates()
-    bad = {label for label in labels.itertuples(index=False, name=None) if any(f.covers(label) for f in failures)}
+    names = rows[list(CELL)].fillna({"epsilon": 0.0})
+    labels = names.drop_duplicates().itertuples(index=False, name=None)
+    bad = {label for label in labels if any(f.covers(label) for f in failures)}
     if not bad:
         return rows
-    keep = ~pd.MultiIndex.from_frame(rows[list(KEY[:4])]).isin(bad)
+    keep = ~pd.MultiIndex.from_frame(names).isin(bad)
     return rows[keep].reset_index(drop=True)
 
 
@@ -243,20 +260,3 @@ def _remove_leftovers(folder: Path) -> None:
     for path in [*folder.glob(".*.tmp"), *(folder / PARTS).glob(".*.tmp")]:
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-def _lock(folder: Path) -> IO[bytes]:
-    """Holds the folder for this process until closed or ended, however it ends."""
-    file = (folder / LOCK).open("ab")
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # no such locks on this system
-        pass
-    except BlockingIOError as error:
-        file.close()
-        raise ArsbenchError(f"another process is writing into {folder}; wait for it, or give another --out") from error
-    except OSError:  # a file system without locks
-        pass
-    return file

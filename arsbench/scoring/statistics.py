@@ -22,12 +22,11 @@ import pandas as pd
 
 from arsbench.contracts import ArsbenchError
 from arsbench.draws import draw
+from arsbench.labels import CELL
 from arsbench.scoring.columns import MEASURED
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
-CELL = ("protector", "manipulator", "perturbation", "level", "epsilon")
-"""What names a cell; its images are resampled."""
 
 Array = npt.NDArray[np.float64]
 _TAIL = (1 - CONFIDENCE) / 2
@@ -59,6 +58,7 @@ class _Cube:
 
 
 def _cube(rows: pd.DataFrame, metrics: Sequence[str]) -> _Cube:
+    rows = rows if "trained_on" in rows.columns else rows.assign(trained_on="")
     missing = [name for name in (*CELL, "image", *metrics) if name not in rows.columns]
     if missing:
         raise ArsbenchError(f"the rows have no column '{missing[0]}'; they do not come from this version of arsbench")
@@ -224,6 +224,34 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     return averages(rows, CELL).drop(columns="cells")
 
 
+# --- the worst case -------------------------------------------------------------------------------------------------
+
+WORST = "worst"
+"""Stands for the perturbation in rows of :func:`worst_case`."""
+
+
+def worst_case(rows: pd.DataFrame, metrics: Sequence[str] = ("sr_strict",)) -> pd.DataFrame:
+    """The least of each metric over the perturbations of a level, for every image.
+
+    Args:
+        rows: one row per image and cell.
+        metrics: of which more is better.
+
+    Returns:
+        One row per protector, manipulator, level above 0, epsilon, ``trained_on`` and image, with perturbation
+        ``worst``, to be averaged like any other. An image that lacks a perturbation that others have is left out.
+    """
+    rows = rows if "trained_on" in rows.columns else rows.assign(trained_on="")
+    rows = rows[rows["level"] > 0]
+    cell = [name for name in CELL if name != "perturbation"]
+    grouped = rows.groupby([*cell, "image"], dropna=False, sort=True)
+    worst = grouped[list(metrics)].min()
+    worst["met"] = grouped["perturbation"].nunique()
+    worst = worst.reset_index()
+    every = worst.groupby(cell, dropna=False)["met"].transform("max")
+    return worst[worst["met"] == every].drop(columns="met").assign(perturbation=WORST).reset_index(drop=True)
+
+
 # --- comparison -----------------------------------------------------------------------------------------------------
 
 
@@ -256,6 +284,8 @@ def _aligned(rows: pd.DataFrame, protectors: Sequence[str], metric: str) -> tupl
     for protector, cells in zip(protectors, settings, strict=True):
         if not cells:
             raise ArsbenchError(f"there are no rows of protector '{protector}'")
+        if len(set(cells)) < len(cells):
+            raise ArsbenchError(f"the rows of protector '{protector}' mix budgets or training; give those of one")
         if cells != settings[0]:
             raise ArsbenchError(f"'{protectors[0]}' and '{protector}' cannot be compared: their cells differ")
     return np.stack([cube.values[owner == p, :, 0] for p in protectors]), cube.images.tolist()

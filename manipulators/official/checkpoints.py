@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from arsbench.contracts import ArsbenchError
-from arsbench.folders import cache_home
+from arsbench.errors import describe
+from arsbench.folders import cache_home, find_cache_home
 from arsbench.manipulators.networks.arcface import ArcFace
 from arsbench.manipulators.networks.psp_encoder import E4eEncoder, PspEncoder
 from arsbench.manipulators.networks.simswap import SimSwapGenerator
@@ -105,24 +106,24 @@ def _encoder_and_decoder(
         raise ArsbenchError(f"{path} was trained in w, not w+ (learn_in_w), which is not supported")
     wanted = {k: v for k, v in state.items() if k.split(".")[0] in ("encoder", "decoder")}
     rows = len({k.split(".")[2] for k in wanted if k.startswith("encoder.styles.")})
-    said = options.get("output_size", options.get("stylegan_size", 1024))
-    size = 2 ** ((rows + 2) // 2) if rows else int(said)
-    if rows and int(said) != size:
+    said = next((options[k] for k in ("output_size", "stylegan_size") if options.get(k) is not None), None)
+    size = 2 ** ((rows + 2) // 2) if rows else int(said or 1024)
+    if rows and said is not None and int(said) != size:
         raise ArsbenchError(f"{path} contradicts itself: its options say {said} pixels, its {rows} style heads {size}")
     with torch.device("meta"):
         parts = nn.ModuleDict({"encoder": encoder(256, n_codes=max(rows, 2)), "decoder": StyleGAN2(size)})
     tensors = _fitted(wanted, parts, path, what)
     average = found.get("latent_avg")
-    if isinstance(average, Tensor):
+    if not options.get("start_from_latent_avg", True):
+        tensors["latent_avg"] = torch.zeros(rows, STYLE)  # the official code adds none then, whatever stands beside
+    elif isinstance(average, Tensor):
         if average.shape not in ((STYLE,), (rows, STYLE), (1, STYLE)):
             raise ArsbenchError(f"{path} has a latent_avg of shape {list(average.shape)}, not [{rows}, {STYLE}]")
         tensors["latent_avg"] = average.detach().expand(rows, -1).clone()
-    elif options.get("start_from_latent_avg", True):
+    else:
         raise ArsbenchError(
             f"{path} has no latent_avg although its options ask for one; it may be cut down: fetch it again"
         )
-    else:
-        tensors["latent_avg"] = torch.zeros(rows, STYLE)
     return Converted(tensors, {"output_size": size})
 
 
@@ -141,9 +142,15 @@ def _styleclip(found: Any, path: Path) -> Converted:
 
 
 def _simswap(found: Any, path: Path) -> Converted:
+    given = tensors_of(found)
+    if all(any(key.startswith(part) for key in given) for part in ("down0.0.", "up0.", "first_layer.1.")):
+        raise ArsbenchError(
+            f"{path} is SimSwap's generator for 512 pixels, with one more layer on each side; the paper's is that for "
+            "224 pixels: checkpoints/people/latest_net_G.pth"
+        )
     with torch.device("meta"):
         network = SimSwapGenerator()
-    tensors = _fitted(tensors_of(found), network, path, "SimSwap generator")
+    tensors = _fitted(given, network, path, "SimSwap generator")
     notes: tuple[str, ...] = ()
     if _draws_without_tanh(tensors):
         notes = (
@@ -281,7 +288,14 @@ def add(kind: str, path: Path, edit: str | None = None) -> tuple[Kept, tuple[str
         name = f"styleclip-{edit}"
     elif edit is not None:
         raise ArsbenchError(f"--edit names a StyleCLIP edit; leave it out for {kind}")
-    converted = KINDS[kind](read_checkpoint(path), path)
+    found = read_checkpoint(path)
+    try:
+        converted = KINDS[kind](found, path)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = describe(error)[:120]
+        raise ArsbenchError(
+            f"{path} is not the official {kind} checkpoint: what stands in it is of another kind ({reason})"
+        ) from error
     tensors = {key: tensor.clone().contiguous() for key, tensor in converted.tensors.items()}
     kinds = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.is_floating_point()}
     card = {
@@ -311,7 +325,9 @@ def add(kind: str, path: Path, edit: str | None = None) -> tuple[Kept, tuple[str
 
 def kept() -> list[Kept]:
     """Every checkpoint that was added, by name."""
-    found = []
+    found: list[Kept] = []
+    if find_cache_home() is None:
+        return found
     for path in sorted(checkpoints_folder().glob("*.json")):
         try:
             card = json.loads(path.read_text())

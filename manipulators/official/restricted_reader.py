@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import pickle
+import re
 import tarfile
 import warnings
 import zipfile
@@ -32,6 +33,22 @@ class Stub:
     def __init__(self, *args: object, **kwargs: object) -> None:
         pass
 
+    def __setitem__(self, name: object, value: object) -> None:
+        """Of a mapping: an entry, kept as an attribute."""
+        vars(self)[str(name)] = value
+
+    def append(self, value: object) -> None:
+        """Of a list or a deque: left out."""
+
+    def extend(self, values: object) -> None:
+        """Likewise."""
+
+    def add(self, value: object) -> None:
+        """Of a set: likewise."""
+
+    def update(self, values: object) -> None:
+        """Likewise."""
+
 
 _REBUILDERS = {
     ("collections", "OrderedDict"): collections.OrderedDict,
@@ -45,20 +62,41 @@ _REBUILDERS = {
 }
 """The only functions and classes that are called as what they are."""
 
+_BUILT_IN = ("object", "bytearray", "complex", "frozenset", "slice", "range", "int", "float", "str", "list", "tuple")
 _STUBBED = {
     "models": ("ResNet", "IRBlock", "SEBlock", "ArcMarginModel"),
     "models.arcface_models": ("ResNet", "IRBlock", "SEBlock", "ArcMarginModel"),
     "optimizer": ("InsightFaceOptimizer",),
     "argparse": ("Namespace",),
-    "torch.optim.sgd": ("SGD",),
-    "torch.optim.adam": ("Adam",),
+    "types": ("SimpleNamespace",),
+    "collections": ("Counter", "deque"),
+    "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
+    "decimal": ("Decimal",),
+    "fractions": ("Fraction",),
+    "uuid": ("UUID", "SafeUUID"),
+    "torch": ("Generator", "Tensor"),
+    "torch._C": ("Generator",),
     "torch.nn.parallel.data_parallel": ("DataParallel",),
-    "numpy": ("dtype",),
-    "numpy.core.multiarray": ("scalar",),
-    "numpy._core.multiarray": ("scalar",),
+    "torch.nn.parallel.distributed": ("DistributedDataParallel",),
+    "numpy": ("dtype", "ndarray"),
+    "yacs.config": ("CfgNode",),
+    "easydict": ("EasyDict",),
+    "_codecs": ("encode",),
+    "copyreg": ("_reconstructor",),
+    "builtins": _BUILT_IN,
+    "__builtin__": _BUILT_IN,
+    **{f"numpy.{core}.multiarray": ("scalar", "_reconstruct") for core in ("core", "_core")},
+    **{f"numpy.{core}.numeric": ("_frombuffer",) for core in ("core", "_core")},
+    **{
+        f"pathlib{part}": ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
+        for part in ("", "._local")
+    },
 }
-_STUBBED_MODULES = "torch.nn.modules."
-"""PyTorch's layers, all of them."""
+"""What training codes leave beside the weights: stubs stand in for it, none of it is called."""
+_STUBBED_MODULES = ("torch.nn.modules.", "torch.optim.", "omegaconf.", "numpy.dtypes")
+"""PyTorch's layers and optimisers and so on, all of them."""
+_NUMPY_NUMBERS = re.compile(r"(bool|u?int|float|complex)\d*_?")
+"""Classes of numpy's numbers."""
 
 
 _LOAD_REDUCE = pickle._Unpickler.dispatch[pickle.REDUCE[0]]
@@ -80,7 +118,8 @@ class _Unpickler(pickle._Unpickler):
             return _REBUILDERS[module, name]
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
-        if name in _STUBBED.get(module, ()) or module.startswith(_STUBBED_MODULES):
+        known = name in _STUBBED.get(module, ()) or module.startswith(_STUBBED_MODULES)
+        if known or (module == "numpy" and _NUMPY_NUMBERS.fullmatch(name)):
             return type(name, (Stub,), {})
         raise Refused(f"{module}.{name}")
 
@@ -125,14 +164,13 @@ def read_checkpoint(path: Path) -> Any:
     Raises:
         ArsbenchError: there is no such file, it is no such file, it is cut short, or it would run code.
     """
+    if path.is_dir():
+        raise ArsbenchError(f"{path} is a folder; give the checkpoint's file")
     if not path.is_file():
         raise ArsbenchError(f"there is no file {path}; give the checkpoint's path")
-    if tarfile.is_tarfile(path):
-        raise ArsbenchError(f"{path} is a tar archive; unpack it and add the checkpoint that lies in it")
-    if _is_torchscript(path):
-        raise ArsbenchError(
-            f"{path} is a TorchScript program, not a checkpoint of weights; add the original checkpoint"
-        )
+    other = _what_it_is(path)
+    if other is not None:
+        raise ArsbenchError(f"{path} {other}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the source of a stub is not that of the class it stands for
@@ -148,11 +186,48 @@ def read_checkpoint(path: Path) -> Any:
         ) from error
 
 
-def _is_torchscript(path: Path) -> bool:
+_NO_CHECKPOINT = (
+    (b"version https://git-lfs", "is a Git LFS pointer, not the checkpoint; fetch it with: git lfs pull"),
+    (b"\x1f\x8b", "is compressed with gzip; unpack it and add the checkpoint that lies in it"),
+    (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it and add the checkpoint that lies in it"),
+    (b"Rar!", "is a RAR archive; unpack it and add the checkpoint that lies in it"),
+    (b"BZh", "is compressed with bzip2; unpack it and add the checkpoint that lies in it"),
+    (b"\xfd7zXZ", "is compressed with xz; unpack it and add the checkpoint that lies in it"),
+    (b"\x89HDF", "is an HDF5 file, of another library than PyTorch; add the original checkpoint"),
+    (b"%PDF", "is a PDF document, not a checkpoint; fetch the checkpoint itself"),
+)
+
+
+def _what_it_is(path: Path) -> str | None:
+    """What a file is that is known to be no checkpoint, and what to do; ``None`` for one that may be a checkpoint."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not head:
+        return "is empty and cannot be read as a PyTorch checkpoint; fetch it again"
+    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<body", b"<script")):
+        return (
+            "is a web page, not the checkpoint: the site answered with a page, of its quota or of a question; open the "
+            "link in a browser and fetch the file itself"
+        )
+    if text.startswith((b"{", b"[")) and text.isascii():
+        return "is a text in JSON, not the checkpoint; fetch the file itself"
+    if len(head) > 16 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return "is a safetensors file, not the checkpoint as it was published; add the original"
+    for start, said in _NO_CHECKPOINT:
+        if head.startswith(start):
+            return said
+    if tarfile.is_tarfile(path):
+        return "is a tar archive; unpack it and add the checkpoint that lies in it"
     if not zipfile.is_zipfile(path):
-        return False
+        return None
     with zipfile.ZipFile(path) as archive:
-        return any(Path(name).name == "constants.pkl" for name in archive.namelist())
+        names = [Path(name).name for name in archive.namelist()]
+    if "constants.pkl" in names:
+        return "is a TorchScript program, not a checkpoint of weights; add the original checkpoint"
+    if "data.pkl" not in names:
+        return "is a zip archive; unpack it and add the checkpoint that lies in it"
+    return None
 
 
 def tensors_of(value: Any) -> dict[str, Tensor]:
@@ -161,8 +236,9 @@ def tensors_of(value: Any) -> dict[str, Tensor]:
     Tensors are found under the names that ``Module.state_dict`` would give them; everything else is left out.
     """
     if isinstance(value, Mapping):
-        return {str(name): tensor.detach() for name, tensor in value.items() if isinstance(tensor, Tensor)}
-    found: dict[str, Tensor] = {}
+        found = {str(name): tensor.detach() for name, tensor in value.items() if isinstance(tensor, Tensor)}
+        return without_wrappers(found)
+    found = {}
     if isinstance(value, Stub):
         state = vars(value)
         unsaved = state.get("_non_persistent_buffers_set") or ()
@@ -173,3 +249,27 @@ def tensors_of(value: Any) -> dict[str, Tensor]:
         for name, child in (state.get("_modules") or {}).items():
             found |= {f"{name}.{inner}": tensor for inner, tensor in tensors_of(child).items()}
     return found
+
+
+WRAPPERS = ("module.", "_orig_mod.")
+"""What ``DataParallel`` and ``torch.compile`` put before the names of the module they wrap."""
+
+
+def without_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state_dict of a wrapped module under the names of the module itself.
+
+    A wrapper may stand around the whole, or around its first parts.
+    """
+    for wrapper in WRAPPERS:
+        if state and all(name.startswith(wrapper) for name in state):
+            return without_wrappers({name.removeprefix(wrapper): tensor for name, tensor in state.items()})
+    parts: dict[str, list[str]] = {}
+    for name in state:
+        part, _, rest = name.partition(".")
+        parts.setdefault(part, []).append(rest)
+    for part, rests in parts.items():
+        for wrapper in WRAPPERS:
+            if all(rest.startswith(wrapper) for rest in rests):
+                old = f"{part}.{wrapper}"
+                return without_wrappers({name.replace(old, f"{part}.", 1): tensor for name, tensor in state.items()})
+    return state

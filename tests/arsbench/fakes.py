@@ -28,6 +28,13 @@ class Mirror(Manipulator):
         return [f"of {key}" for key in keys]
 
 
+class Hashed(Mirror):
+    """Says that its outputs depend on nothing but its code."""
+
+    name = "hashed"
+    weights_sha256 = "of no weights"
+
+
 class ThreadedMirror(Mirror):
     name = "threaded-mirror"
     thread_safe: ClassVar[bool] = True

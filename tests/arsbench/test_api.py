@@ -274,3 +274,26 @@ def test_load_faces_refuses(n):
 def test_git_revision_never_fails(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert git_revision() is None or len(git_revision()) >= 40
+
+
+NAMES = ("y", "y_p", "x", "x_p", "y_clean", "px", "px_p")
+
+
+@pytest.mark.parametrize(("scale", "looks"), [(1, r"\[0, 1\]"), (255, r"\[0, 255\]")])
+@pytest.mark.parametrize("wrong", [NAMES, *((name,) for name in NAMES)])
+def test_score_refuses_pictures_of_another_range(scale, looks, wrong):
+    given = dict.fromkeys(NAMES, X)
+    # A photograph has black and white in it.
+    photo = (X - X.min()) / (X.max() - X.min()) * scale
+    with pytest.raises(ArsbenchError, match=rf"({'|'.join(wrong)}) looks like {looks}; give pictures in \[-1, 1\]"):
+        arsbench.score(**given | dict.fromkeys(wrong, photo))
+
+
+@pytest.mark.parametrize("y_p", [torch.ones_like(X), torch.zeros_like(X), X * 1.4, X.clamp(min=0.2)])
+def test_score_takes_white_grey_raw_and_bright_outputs(y_p):
+    assert "mse" in arsbench.score(X, y_p)
+
+
+def test_perturb_refuses_pictures_in_bytes():
+    with pytest.raises(ArsbenchError, match=r"x looks like \[0, 255\]"):
+        arsbench.perturb((X + 1) * 127.5, "jpeg", 3, KEYS)

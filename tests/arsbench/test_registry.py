@@ -162,3 +162,50 @@ def test_levels(given, levels):
 def test_what_is_no_level(given):
     with pytest.raises(ArsbenchError, match="level"):
         registry.parse_levels(given)
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """``packages(("name", "point = module:Class"), ...)`` installs distributions that register protectors."""
+
+    def install(*distributions):
+        for number, (name, point) in enumerate(distributions):
+            folder = tmp_path / f"path{number}" / f"{name}-1.{number}.dist-info"
+            folder.mkdir(parents=True)
+            (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.{number}\n")
+            (folder / "entry_points.txt").write_text(f"[arsbench.protectors]\n{point}\n")
+            monkeypatch.syspath_prepend(str(folder.parent))
+        registry._entry_points.cache_clear()
+
+    yield install
+    monkeypatch.undo()
+    registry._entry_points.cache_clear()
+
+
+def test_a_name_that_two_packages_register_is_an_error_that_names_both(packages):
+    packages(("mine", "pgd = mine:PGD"))
+    with pytest.raises(
+        ArsbenchError, match=r"'pgd' is registered more than once, by mine 1\.0 \(mine:PGD\) and arsbench"
+    ):
+        registry.find("protector", "pgd")
+    assert registry.find("protector", "fgsm").name == "fgsm"
+
+
+def test_two_strangers_are_named_too(packages):
+    packages(("one", "new = one:New"), ("two", "new = two:New"))
+    with pytest.raises(ArsbenchError, match=r"(one|two) 1\.\d \(.*\) and (one|two) 1\.\d"):
+        registry.find("protector", "new")
+
+
+def test_a_package_that_is_found_twice_is_one(packages):
+    packages(("my_own", "fgsm2 = arsbench.protectors.fgsm:FGSM"), ("my-own", "fgsm2 = arsbench.protectors.fgsm:FGSM"))
+    with pytest.raises(ArsbenchError, match="calls itself 'fgsm'"):
+        registry.find("protector", "fgsm2")
+
+
+def test_a_package_that_exits_as_it_loads_is_one_sentence(packages, tmp_path, monkeypatch):
+    (tmp_path / "exits_at_once.py").write_text("raise SystemExit(0)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    packages(("exiting", "exiting = exits_at_once:P"))
+    with pytest.raises(ArsbenchError, match=r"'exiting' of exiting 1\.0 cannot be loaded: SystemExit: 0"):
+        registry.find("protector", "exiting")

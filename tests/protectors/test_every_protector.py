@@ -16,8 +16,10 @@ EPSILON = 0.2
 
 
 def is_ready(name):
-    """Ablations are trained on demand: without their weights there is nothing to try."""
+    """Ablations are trained on demand: without their weights there is nothing to try. Nor without an argument."""
     cls = registry.find("protector", name).cls
+    if hasattr(cls, "of"):
+        return False
     return not issubclass(cls, LearnedProtector) or any(weights_folder().glob(f"{name}--psp-mix--open.json"))
 
 

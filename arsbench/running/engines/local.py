@@ -12,11 +12,13 @@ import torch
 
 from arsbench.contracts import ArsbenchError
 from arsbench.faces.sources import FaceSource
+from arsbench.process_state import exits_refused
+from arsbench.running.bench import Batch, Bench
 from arsbench.running.engines.batch_size import batch_size
-from arsbench.running.evaluate import Batch, Bench, evaluate
+from arsbench.running.evaluate import evaluate
 from arsbench.running.manifest import Failure
 from arsbench.running.order import Done
-from arsbench.running.plan import Plan, Severity
+from arsbench.running.plan import Cell, Plan, Protection, Severity
 from arsbench.running.progress import NoProgress
 from arsbench.running.store import Store
 
@@ -28,12 +30,12 @@ class Work:
     Attributes:
         manipulator: its name.
         indices: of the images, in plan order.
-        todo: protector -> severities.
+        todo: protection -> severities.
     """
 
     manipulator: str
     indices: tuple[int, ...]
-    todo: Mapping[str, tuple[Severity, ...]]
+    todo: Mapping[Protection, tuple[Severity, ...]]
 
     def split(self, at_once: int) -> list[Work]:
         """The same in groups of at most ``at_once`` images, as even as can be: a small one costs more an image."""
@@ -48,6 +50,7 @@ def run(
     store: Store,
     batch: int | None = None,
     progress: NoProgress | None = None,
+    notes: list[str] | None = None,
 ) -> list[Failure]:
     """Computes and stores every row of the plan that the store lacks.
 
@@ -59,15 +62,17 @@ def run(
         batch: images at a time; memory does not depend on how many there are in all. ``None``: as many as fit. Where
             a batch turns out not to fit, its images are done again in halves, and those after it, too.
         progress: what is shown meanwhile.
+        notes: what a reader should know of the methods is added to them.
 
     Returns:
         The failures of cells that could not be computed; all the others are stored.
     """
     progress = progress or NoProgress()
+    notes = [] if notes is None else notes
     failures: list[Failure] = []
     done = store.done()
     progress.start(done.size, int(done.sum()))
-    with precise():
+    with precise(), exits_refused():
         for manipulator in plan.manipulators:
             bench = benches[manipulator]()
             at_once = batch or batch_size(bench.manipulator, source.size)
@@ -77,6 +82,10 @@ def run(
                 waiting[:0] = others
                 try:
                     _one_batch(plan, source, bench, store, work, failures, progress)
+                    for note in bench.notes:
+                        if note not in notes:
+                            notes.append(note)
+                            progress.note(note)
                 except torch.OutOfMemoryError as error:
                     _free()
                     if len(work.indices) == 1:
@@ -138,26 +147,26 @@ def pending(plan: Plan, manipulator: str, done: Done, batch: int) -> Iterator[Wo
         patterns.setdefault(lacking[:, index].tobytes(), []).append(int(index))
     for pattern, indices in patterns.items():
         wanted = np.frombuffer(pattern, dtype=bool)
-        todo = _by_protector((plan.cells[i].protector, plan.cells[i].severity) for i in np.array(cells)[wanted])
+        todo = _by_protection((plan.cells[i].protection, plan.cells[i].severity) for i in np.array(cells)[wanted])
         yield from Work(manipulator, tuple(indices), todo).split(batch)
 
 
-def without_failed(work: Work, failures: Iterable[Failure]) -> dict[str, tuple[Severity, ...]]:
+def without_failed(work: Work, failures: Iterable[Failure]) -> dict[Protection, tuple[Severity, ...]]:
     """The work's rows, less the cells that failed in an earlier batch."""
     failures = list(failures)
-    return _by_protector(
-        (protector, severity)
-        for protector, severities in work.todo.items()
+    return _by_protection(
+        (protection, severity)
+        for protection, severities in work.todo.items()
         for severity in severities
-        if not any(f.covers((protector, work.manipulator, severity.perturbation, severity.level)) for f in failures)
+        if not any(f.covers(Cell(protection, work.manipulator, severity, "").label) for f in failures)
     )
 
 
-def _by_protector(pairs: Iterable[tuple[str, Severity]]) -> dict[str, tuple[Severity, ...]]:
-    grouped: dict[str, list[Severity]] = {}
-    for protector, severity in pairs:
-        grouped.setdefault(protector, []).append(severity)
-    return {protector: tuple(severities) for protector, severities in grouped.items()}
+def _by_protection(pairs: Iterable[tuple[Protection, Severity]]) -> dict[Protection, tuple[Severity, ...]]:
+    grouped: dict[Protection, list[Severity]] = {}
+    for protection, severity in pairs:
+        grouped.setdefault(protection, []).append(severity)
+    return {protection: tuple(severities) for protection, severities in grouped.items()}
 
 
 @contextlib.contextmanager

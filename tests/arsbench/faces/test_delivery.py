@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from arsbench.contracts import ArsbenchError
-from arsbench.faces.delivery import audit, deliver, from_bytes, to_bytes
+from arsbench.faces.delivery import audit, deliver, from_bytes, other_range, to_bytes
 
 EPSILON = 0.3
 KEYS = ["first.png", "second.png"]
@@ -84,3 +84,17 @@ def test_a_control_without_a_budget_is_audited_for_everything_else() -> None:
 
 def test_a_pictures_gradient_is_left_behind() -> None:
     assert not audit(faces(), faces().requires_grad_(), EPSILON, "mine", KEYS).requires_grad
+
+
+@pytest.mark.parametrize(("top", "looks"), [(1, "[0, 1]"), (255, "[0, 255]")])
+def test_a_protector_that_returns_another_range_is_told_which(top: int, looks: str) -> None:
+    x = faces()
+    with pytest.raises(ArsbenchError) as caught:
+        audit(x, (x + 1) / 2 * top, EPSILON, "mine", KEYS)
+    assert "over its budget" in str(caught.value)
+    assert f"its output looks like {looks}, where pictures are in [-1, 1]" in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [lambda x: x + 1.2, lambda x: torch.ones_like(x), lambda x: x.abs(), lambda x: -x])
+def test_what_only_goes_over_its_budget_is_not_taken_for_another_range(change) -> None:
+    assert other_range(change(faces()).clamp(-1, 1), faces()) is None

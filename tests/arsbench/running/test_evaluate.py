@@ -15,7 +15,7 @@ from arsbench.rows import COLUMNS
 from arsbench.running import side_by_side
 from arsbench.running.evaluate import Batch, Bench, evaluate, perturbed, protect
 from arsbench.running.loading import make_manipulator, make_perturbation, make_protector
-from arsbench.running.plan import Image, Severity, make_plan
+from arsbench.running.plan import Image, Protection, Severity, make_plan
 from arsbench.running.references import ReferenceCache
 from arsbench.scoring.scorer import Scorer
 
@@ -36,7 +36,7 @@ def bench(fake):
             plan,
             method.name,
             model,
-            {m.name: make_protector(m, model, 0.3) for m in methods},
+            {Protection(m.name, 0.3): make_protector(m, model, 0.3) for m in methods},
             {n: make_perturbation(registry.find("perturbation", fake(n.title()))) for n in ("fade", "crash")},
             Scorer(),
             ReferenceCache(None),
@@ -68,7 +68,7 @@ def test_mse_is_that_of_the_formula(bench):
     found = column(rows(made), "mse", level=3)
     for i, key in enumerate(KEYS):
         x = X[i : i + 1]
-        x_p = deliver(made.protectors["push"].protect(x, [key]))
+        x_p = deliver(made.protectors[Protection("push", 0.3)].protect(x, [key]))
         with torch.no_grad():
             y = made.manipulator.manipulate(deliver(0.7 * x), [key]).clamp(-1, 1)
             y_p = made.manipulator.manipulate(deliver(0.7 * x_p), [key]).clamp(-1, 1)
@@ -114,9 +114,9 @@ def test_rows_do_not_depend_on_their_batch(bench):
 def test_global_draws_are_those_of_the_image(bench):
     made = bench("GlobalDraws")
     torch.manual_seed(1)
-    first = protect(made, "global-draws", X, KEYS).faces
+    first = protect(made, Protection("global-draws", 0.3), X, KEYS).faces
     torch.manual_seed(2)
-    second = protect(made, "global-draws", X[2:], KEYS[2:]).faces
+    second = protect(made, Protection("global-draws", 0.3), X[2:], KEYS[2:]).faces
     assert torch.equal(first[2:], second)
 
 
@@ -125,17 +125,17 @@ def test_protecting_leaves_the_global_generator_alone(bench):
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    protect(made, "global-draws", X[:1], KEYS[:1])
+    protect(made, Protection("global-draws", 0.3), X[:1], KEYS[:1])
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_side_by_side_is_one_after_the_other(bench, monkeypatch):
     made = bench("Threaded", manipulator="ThreadedMirror")
-    together = protect(made, "threaded", X, KEYS)
-    assert made.protectors["threaded"].threads.isdisjoint({threading.main_thread().name})
+    together = protect(made, Protection("threaded", 0.3), X, KEYS)
+    assert made.protectors[Protection("threaded", 0.3)].threads.isdisjoint({threading.main_thread().name})
     assert min(together.columns["seconds"]) > 0
     monkeypatch.setattr(side_by_side, "LARGEST", 0)
-    alone = protect(made, "threaded", X, KEYS)
+    alone = protect(made, Protection("threaded", 0.3), X, KEYS)
     assert torch.equal(together.faces, alone.faces)
 
 
@@ -143,8 +143,8 @@ def test_side_by_side_is_one_after_the_other(bench, monkeypatch):
 def test_what_promises_nothing_is_protected_in_the_main_thread(bench, protector, manipulator):
     made = bench(protector, manipulator=manipulator)
     name = protector.lower()
-    protect(made, name, X, KEYS)
-    assert made.protectors[name].threads == {threading.main_thread().name}
+    protect(made, Protection(name, 0.3), X, KEYS)
+    assert made.protectors[Protection(name, 0.3)].threads == {threading.main_thread().name}
 
 
 def test_a_failure_in_a_thread_fails_the_protector_alone(bench):
@@ -171,7 +171,7 @@ def test_a_failing_protector_fails_alone(bench, protector, said):
     assert said in failure.sentence
     assert "\n" not in failure.sentence
     assert (failure.protector, failure.manipulator, failure.perturbation) == (
-        next(iter(made.protectors)),
+        next(iter(made.protectors)).protector,
         "mirror",
         None,
     )
@@ -192,7 +192,7 @@ def test_a_failing_manipulator_is_one_sentence(bench):
 
 def test_only_what_is_asked_for_is_computed(bench):
     made = bench("none", "noise")
-    result = evaluate(made, Batch(made.plan.images[:1], X[:1]), {"noise": [TREATMENTS[1]]})
+    result = evaluate(made, Batch(made.plan.images[:1], X[:1]), {Protection("noise", 0.3): [TREATMENTS[1]]})
     assert list(zip(result.columns["protector"], result.columns["level"], strict=True)) == [("noise", 3)]
 
 

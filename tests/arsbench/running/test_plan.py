@@ -32,10 +32,10 @@ def cell_keys(made):
 
 def test_the_cross_product_in_order():
     assert [cell.label for cell in plan().cells] == [
-        ("p", "g", "none", 0),
-        ("p", "g", "blur", 1),
-        ("none", "g", "none", 0),
-        ("none", "g", "blur", 1),
+        ("p", "g", "none", 0, 0.3, ""),
+        ("p", "g", "blur", 1, 0.3, ""),
+        ("none", "g", "none", 0, 0.3, ""),
+        ("none", "g", "blur", 1, 0.3, ""),
     ]
 
 

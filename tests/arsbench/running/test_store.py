@@ -44,6 +44,7 @@ def columns(labels, mse=0.0):
     made["perturbation"] = [label[1] for label, _ in labels]
     made["level"] = [label[2] for label, _ in labels]
     made["image"] = [image for _, image in labels]
+    made["epsilon"] = [0.3] * len(labels)
     return made
 
 
@@ -222,3 +223,11 @@ def test_a_run_from_before_the_identity_columns_can_be_read(whole):
     assert len(rows) == len(EVERYTHING)
     assert list(rows.columns) == [c.name for c in COLUMNS]
     assert rows.identity_distance.isna().all()
+
+
+@pytest.mark.parametrize(("before", "now", "notes"), [("a 1", "a 2", 1), ("a 1", "a 1", 0), (None, "a 1", 0)])
+def test_a_run_that_goes_on_with_another_jpeg_library_says_so(tmp_path, before, now, notes):
+    RunFolder(tmp_path, PLAN, {"versions": {"jpeg": before}}).close()
+    with RunFolder(tmp_path, PLAN, {"versions": {"jpeg": now}}) as run:
+        assert len(run.notes) == notes
+        assert all(f"began with {before} and goes on with {now}" in note for note in run.notes)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import collections
 import copy
+import datetime
 import json
 import sys
 import types
+import uuid
+import zipfile
+from decimal import Decimal
 from functools import partial
+from pathlib import Path, PureWindowsPath
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 import arsbench
@@ -23,6 +31,7 @@ from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
 from arsbench.manipulators.networks.stylegan2 import StyleGAN2
 from arsbench.manipulators.official import checkpoints
 
+CASES = Path(__file__).parents[2] / "fixtures" / "cases" / "checkpoints"
 STYLE, SIZE, ROWS = 8, 64, 10
 ENCODER = {"style": STYLE, "stem": 4, "stages": [Stage(4, 4, 1)] * 4, "reduction": 2}
 CHANNELS = dict.fromkeys((4, 8, 16, 32, 64), 4)
@@ -160,6 +169,77 @@ def test_what_a_training_leaves_beside_the_weights_is_left_out(tmp_path):
     assert checkpoints.load(kept.name)[0].keys() == wanted
 
 
+@pytest.mark.parametrize(
+    "extras",
+    [
+        {"best_val_loss": np.float64(1.5), "step": np.int64(3), "flag": np.bool_(True)},
+        {"root": Path("somewhere") / "else", "windows": PureWindowsPath("c:/x")},
+        {"history": np.arange(6.0).reshape(2, 3), "names": np.array(["a", "b"]), "words": np.array([{}], dtype=object)},
+        {"began": datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc), "took": datetime.timedelta(1)},
+        {"counts": collections.Counter("aab"), "last": collections.deque([1, 2]), "kinds": {np.float32, float}},
+        {"rng": torch.Generator(), "limit": Decimal("1.5"), "run": uuid.UUID(int=7), "ranges": [range(3), slice(1)]},
+        {"options": types.SimpleNamespace(a=1), "parts": frozenset({1}), "raw": bytearray(b"xy"), "z": 1j},
+    ],
+    ids=["numbers", "paths", "arrays", "dates", "collections", "others", "plain"],
+)
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "stream"])
+def test_harmless_things_beside_the_weights_are_read_over(tmp_path, extras, zipped):
+    path = psp_file(tmp_path)
+    content = torch.load(path, weights_only=True)
+    content["opts"] |= extras
+    torch.save({**content, **extras}, path, _use_new_zipfile_serialization=zipped)
+    kept, _ = checkpoints.add("psp", path)
+    found = checkpoints.load(kept.name)[0]
+    assert torch.equal(found["latent_avg"], content["latent_avg"])
+    assert all(torch.equal(found[name], tensor) for name, tensor in content["state_dict"].items())
+
+
+def test_options_of_a_class_of_their_own_are_read(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "easydict", types.ModuleType("easydict"))
+    cls = type("EasyDict", (dict,), {"__module__": "easydict"})
+    sys.modules["easydict"].EasyDict = cls
+    options = cls(encoder_type="GradualStyleEncoder", output_size=SIZE, start_from_latent_avg=True)
+    checkpoints.add("psp", psp_file(tmp_path, opts=options))
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("where", ["around all", "around the encoder"])
+def test_the_prefix_of_a_wrapper_is_taken_off(tmp_path, wrapper, where):
+    path = psp_file(tmp_path)
+    content = torch.load(path, weights_only=True)
+    plain = content["state_dict"]
+    content["state_dict"] = {
+        (f"{wrapper}{key}" if where == "around all" else key.replace("encoder.", f"encoder.{wrapper}", 1)): tensor
+        for key, tensor in plain.items()
+    }
+    torch.save(content, path)
+    kept, _ = checkpoints.add("psp", path)
+    assert checkpoints.load(kept.name)[0].keys() == {*plain, "latent_avg"}
+
+
+@pytest.mark.parametrize(("option", "average"), [(False, False), (True, True), (None, True)])
+def test_the_option_decides_whether_the_average_is_added(tmp_path, option, average):
+    options = {"encoder_type": "GradualStyleEncoder", "output_size": SIZE, "start_from_latent_avg": option}
+    if option is None:
+        del options["start_from_latent_avg"]
+    checkpoints.add("psp", psp_file(tmp_path, opts=options))
+    assert bool(checkpoints.load("psp")[0]["latent_avg"].any()) == average
+
+
+@pytest.mark.parametrize("options", [{"output_size": None}, {"output_size": None, "stylegan_size": SIZE}, {}])
+def test_a_size_that_the_options_leave_open_is_that_of_the_style_heads(tmp_path, options):
+    made = {"encoder_type": "GradualStyleEncoder", "start_from_latent_avg": True} | options
+    kept, _ = checkpoints.add("psp", psp_file(tmp_path, opts=made))
+    assert kept.card["output_size"] == SIZE
+
+
+@pytest.mark.parametrize("size", ["large", [64], {"a": 1}])
+def test_options_of_another_kind_are_one_sentence(tmp_path, size):
+    options = {"encoder_type": "GradualStyleEncoder", "output_size": size}
+    with pytest.raises(ArsbenchError, match="not the official psp checkpoint"):
+        checkpoints.add("psp", psp_file(tmp_path, opts=options))
+
+
 # --- StyleCLIP ------------------------------------------------------------------------------------------------------
 
 
@@ -281,6 +361,44 @@ def test_another_models_file_is_told_what_it_is(tmp_path, kind, said):
     torch.save(generator().state_dict(), tmp_path / "g.pth")
     with pytest.raises(ArsbenchError, match=said):
         checkpoints.add(kind, tmp_path / "g.pth")
+
+
+def test_the_swap_of_512_pixels_is_told_for_what_it_is(tmp_path):
+    state = generator().state_dict()
+    state |= {"down0.0.weight": torch.zeros(4, 2, 3, 3), "up0.1.weight": torch.zeros(2, 4, 3, 3)}
+    torch.save(state, tmp_path / "550000_net_G.pth")
+    with pytest.raises(ArsbenchError, match=r"generator for 512 pixels.*people/latest_net_G"):
+        checkpoints.add("simswap", tmp_path / "550000_net_G.pth")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ((CASES / "quota.pt").read_bytes(), "is a web page"),
+        (b"\xef\xbb\xbf\n  <html><body>Too many requests", "is a web page"),
+        ((CASES / "lfs.pt").read_bytes(), "is a Git LFS pointer.*git lfs pull"),
+        (b'{"error": "not found"}', "is a text in JSON"),
+        (b"\x1f\x8b\x08" + bytes(40), "gzip"),
+        (b"", "is empty"),
+        (b"no checkpoint at all", "cannot be read as a PyTorch checkpoint"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_told_for_what_it_is(tmp_path, data, said):
+    (tmp_path / "psp.pt").write_bytes(data)
+    with pytest.raises(ArsbenchError, match=said):
+        checkpoints.add("psp", tmp_path / "psp.pt")
+
+
+def test_archives_other_formats_and_folders_are_told_for_what_they_are(tmp_path):
+    path = psp_file(tmp_path)
+    with zipfile.ZipFile(tmp_path / "psp.zip", "w") as archive:
+        archive.write(path, "weights/psp.pt")
+    save_file({"a": torch.zeros(2)}, tmp_path / "psp.safetensors")
+    for name, said in (("psp.zip", "is a zip archive; unpack it"), ("psp.safetensors", "is a safetensors file")):
+        with pytest.raises(ArsbenchError, match=said):
+            checkpoints.add("psp", tmp_path / name)
+    with pytest.raises(ArsbenchError, match="is a folder"):
+        checkpoints.add("psp", tmp_path)
 
 
 def test_counters_that_older_files_lack_are_filled_in(tmp_path):

@@ -149,6 +149,7 @@ def test_a_corrupted_part_is_computed_again(small, tmp_path):
 
 
 def test_references_are_shared_across_runs(small, fake, tmp_path):
+    small["manipulator"] = fake("Hashed")
     arsbench.run(**small, out=tmp_path / "first")
     mirror = arsbench.api.registry.find("manipulator", fake("Mirror")).cls
     mirror.seen = 0
@@ -157,6 +158,7 @@ def test_references_are_shared_across_runs(small, fake, tmp_path):
 
 
 def test_without_cache_references_are_computed(small, fake, tmp_path):
+    small["manipulator"] = fake("Hashed")
     arsbench.run(**small, out=tmp_path / "first")
     mirror = arsbench.api.registry.find("manipulator", fake("Mirror")).cls
     mirror.seen = 0
@@ -164,7 +166,8 @@ def test_without_cache_references_are_computed(small, fake, tmp_path):
     assert mirror.seen == 5 * (4 + 1) * 3
 
 
-def test_a_corrupt_cache_entry_is_computed_again(small, tmp_path, own_cache):
+def test_a_corrupt_cache_entry_is_computed_again(small, fake, tmp_path, own_cache):
+    small["manipulator"] = fake("Hashed")
     first = arsbench.run(**small, out=tmp_path / "first")
     entries = list(own_cache.glob("??/*.npy"))
     assert len(entries) == 5 * 3

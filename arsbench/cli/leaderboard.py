@@ -1,0 +1,131 @@
+"""``arsbench leaderboard``: the board, and the verification of its entries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from arsbench.cli.output import DONE, FINDING, Group
+
+ENTRIES = Path("results/leaderboard")
+
+
+@click.group(cls=Group)
+def leaderboard() -> None:
+    """The leaderboard: show it, verify an entry.
+
+    \b
+    Example:  arsbench leaderboard verify results/leaderboard/mine --tier 1
+    """
+
+
+@leaderboard.command("show")
+@click.argument("folder", metavar="[ENTRIES]", type=click.Path(path_type=Path), default=ENTRIES)
+@click.option("--track", default="open", show_default=True, help="open or paper.")
+@click.option("--columns", help="Metrics, a comma list, or all.  [default: sr_strict, its worst case, sr, ...]")
+@click.option(
+    "--format", "format_", default="terminal", show_default=True, help="terminal, markdown, latex, csv, json."
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+def show(folder: Path, track: str, columns: str | None, format_: str, as_json: bool) -> int:
+    """Show the board of a folder of entries: tiers, intervals, marks.
+
+    \b
+    Example:  arsbench leaderboard show --columns sr,sr_mask,lpips --format latex
+    """
+    from arsbench.contracts import ArsbenchError
+    from arsbench.leaderboard import ranks, table
+    from arsbench.scoring.columns import SCORES
+
+    folders = ranks.entries_in(folder)
+    if not folders:
+        raise ArsbenchError(f"there are no entries in {folder}; arsbench submit makes one")
+    standings = ranks.board(folders, track)
+    metrics = ranks.COLUMNS if columns is None else [part.strip() for part in columns.split(",") if part.strip()]
+    if columns == "all":
+        metrics = [column.name for column in SCORES]
+    if as_json or format_ != "terminal":
+        click.echo(table.render(standings, "json" if as_json else format_, metrics))
+        return DONE
+    from rich.console import Console
+
+    from arsbench.reports.terminal import Fitted
+
+    Console(highlight=False).print(Fitted(table.table(standings, metrics)))
+    return DONE
+
+
+@leaderboard.command("verify")
+@click.argument("folder", metavar="ENTRY", type=click.Path(path_type=Path))
+@click.option("--tier", type=click.IntRange(0, 2), default=1, show_default=True, help="0 files, 1 some cells, 2 all.")
+@click.option("--seed", type=int, help="Of the cells of tier 1, to repeat a verification.  [default: drawn now]")
+@click.option(
+    "--cells", type=click.IntRange(min=1), default=6, show_default=True, help="How many tier 1 computes again."
+)
+@click.option("--seconds", type=float, help="For the method's process.  [default: 120 and 30 a picture]")
+@click.option("--memory", type=float, default=6, show_default=True, help="GiB for the method's process.")
+@click.option("--record", is_flag=True, help="Append the result to ENTRY/verification.json.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def verify(
+    folder: Path,
+    tier: int,
+    seed: int | None,
+    cells: int,
+    seconds: float | None,
+    memory: float,
+    record: bool,
+    as_json: bool,
+) -> int:
+    """Verify an entry. Exit code 1 if a check fails.
+
+    \b
+    tier 0  schema, hashes, protocol, completeness, budget, aggregates from the rows; offline, in seconds
+    tier 1  and some cells, drawn now, computed again from the method or its pictures
+    tier 2  and every cell
+
+    The method's code runs apart: see docs/submit.md for what that protects from.
+
+    \b
+    Example:  arsbench leaderboard verify results/leaderboard/mine --tier 1
+    """
+    from arsbench.leaderboard import verify as verifying
+    from arsbench.leaderboard.sandbox import GIB, protections
+    from arsbench.running.progress import make_progress
+
+    found = verifying.verify(
+        folder, tier, seed, cells, seconds, int(memory * GIB), make_progress(not as_json and tier > 0)
+    )
+    if record:
+        verifying.record(folder, found)
+    if as_json:
+        click.echo(json.dumps(found.model_dump(mode="json"), indent=1))
+        return DONE if found.passed else FINDING
+    for check in found.checks:
+        if check.passed:
+            click.echo(f"✓ {check.name}: {check.got}")
+        else:
+            click.echo(f"✗ {check.name}: expected {check.expected}, got {check.got}")
+    lacking = sorted({"files", "network", "processes"} - set(protections())) if tier > 0 else []
+    if lacking:
+        click.echo(f"this system does not keep a method from: {', '.join(lacking)}")
+    drawn = f", cells drawn by seed {found.seed}" if found.seed is not None else ""
+    click.echo(f"{'verified' if found.passed else 'NOT verified'}: tier {tier}{drawn}")
+    return DONE if found.passed else FINDING
+
+
+@leaderboard.command("withdraw")
+@click.argument("folder", metavar="ENTRY", type=click.Path(path_type=Path))
+@click.option("--reason", required=True, help="One sentence, shown on the board.")
+def withdraw(folder: Path, reason: str) -> int:
+    """Mark an entry as withdrawn; it stays on the board, without a rank.
+
+    \b
+    Example:  arsbench leaderboard withdraw results/leaderboard/mine --reason "trained on the test faces"
+    """
+    from arsbench.leaderboard.entry import withdraw as mark
+
+    mark(folder, reason)
+    click.echo(f"withdrawn: {folder}")
+    return DONE

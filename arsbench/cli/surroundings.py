@@ -1,0 +1,53 @@
+"""What the command line makes of the process that it runs in: streams, plots without a screen, signals."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from arsbench.errors import Stopped
+from arsbench.folders import give_matplotlib_a_folder
+
+
+def prepare_process() -> None:
+    """Prints what the encoding of the terminal lacks as a question mark, and draws without a screen.
+
+    A notebook's ``MPLBACKEND`` names a module that a command started from it need not have.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
+    os.environ["MPLBACKEND"] = "agg"
+    give_matplotlib_a_folder()
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """In here SIGTERM, and SIGHUP of a terminal that is closed, raise :class:`~arsbench.errors.Stopped`.
+
+    Those that the process ignores, as under ``nohup``, it still ignores.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is signal.SIG_DFL:
+                signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""The leaderboard: an entry and its schema, check, submit, verify, ranks."""

@@ -1,0 +1,106 @@
+"""The grid of an entry, or some cells of it, computed as a run computes them, without the controls that it has not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from arsbench.contracts import ArsbenchError
+from arsbench.running.engines import local
+from arsbench.running.manifest import Failure, failure_documents
+from arsbench.running.order import Done
+from arsbench.running.plan import Cell, Image, Plan
+from arsbench.running.prepare import Prepared, prepare
+from arsbench.running.progress import NoProgress
+from arsbench.running.references import ReferenceCache, default_folder
+from arsbench.running.settings import Settings
+from arsbench.running.store import MemoryStore, RunFolder
+from arsbench.scoring.controls import CONTROLS
+
+EPSILON, SEED = 0.3, 0
+"""The board's: entries differ in nothing but the method."""
+
+Wanted = Callable[[Cell, Image], bool]
+
+
+def settings_of(method: str | type, track: str, images: int, manipulator: str = "all") -> Settings:
+    """The locked protocol: everything but the method, the track and the number of images is fixed."""
+    return Settings(
+        protector=method,
+        manipulator=manipulator,
+        perturbation="all",
+        level="all",
+        images=images,
+        track=track,
+        epsilon=EPSILON,
+        seed=SEED,
+    )
+
+
+def compute(
+    prepared: Prepared, wanted: Wanted, folder: Path | None = None, progress: NoProgress | None = None
+) -> tuple[pd.DataFrame, list[Failure]]:
+    """The rows of the wanted cells and images, and what failed.
+
+    Args:
+        prepared: the run that they are of.
+        wanted: which rows.
+        folder: where rows are kept, so that the work goes on after it was interrupted; ``None`` keeps nothing.
+        progress: what is shown meanwhile.
+    """
+    plan, progress = prepared.plan, progress or NoProgress()
+    left_out = ~np.array([[wanted(cell, image) for image in plan.images] for cell in plan.cells], dtype=bool)
+    cache = ReferenceCache(default_folder(), writable=folder is not None)
+    benches = {name: partial(prepared.bench, name, cache) for name in plan.manipulators}
+    if folder is None:
+        memory = _PartInMemory(plan, left_out)
+        with progress:
+            failures = local.run(plan, prepared.source, benches, memory, None, progress)
+        return memory.rows(), failures
+    with _PartOnDisk(folder, plan, prepared, left_out) as store, progress:
+        failures = local.run(plan, prepared.source, benches, store, None, progress)
+        store.update(state="failed" if failures else "finished", failures=failure_documents(failures))
+        return store.rows(), failures
+
+
+class _PartInMemory(MemoryStore):
+    """Takes what is left out for done."""
+
+    def __init__(self, plan: Plan, left_out: Done) -> None:
+        super().__init__(plan)
+        self._left_out = left_out
+
+    def done(self) -> Done:
+        """Bool ``[cells, images]``: which rows exist or are not wanted."""
+        return np.asarray(super().done() | self._left_out)
+
+
+class _PartOnDisk(RunFolder):
+    """Takes what is left out for done."""
+
+    def __init__(self, folder: Path, plan: Plan, prepared: Prepared, left_out: Done) -> None:
+        super().__init__(folder, plan, prepared.header())
+        self._left_out = left_out
+
+    def done(self) -> Done:
+        """Bool ``[cells, images]``: which rows exist or are not wanted."""
+        return np.asarray(super().done() | self._left_out)
+
+
+def prepared_for(method: str | type, track: str, images: int, manipulator: str = "all") -> tuple[Prepared, str]:
+    """The run of one method under the locked protocol, and the method's name.
+
+    Raises:
+        ArsbenchError: as :func:`arsbench.running.prepare.prepare`, or several methods are named.
+    """
+    prepared = prepare(settings_of(method, track, images, manipulator))
+    names = [name for name in prepared.plan.protectors if name not in CONTROLS]
+    if isinstance(method, str) and method in CONTROLS:
+        names = [method]
+    if len(names) != 1:
+        raise ArsbenchError(f"an entry is of one method, not of {', '.join(names) or 'none'}")
+    return prepared, names[0]
