@@ -12,6 +12,9 @@ from torch import Tensor
 PROBABILITY = 0.5
 """Each of the four is applied with this probability."""
 
+YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+"""RGB to luma and chroma (BT.601)."""
+
 Operation = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 
@@ -44,16 +47,19 @@ def blur(x_p: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def masked_dct(x_p: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
-    """High-frequency coefficients of the 8 x 8 DCT set to zero, as HiDDeN's JPEG mask (Zhu et al. 2018)."""
-    kept = int(torch.randint(2, 6, (), generator=generator))
+    """High DCT coefficients of 8 x 8 blocks set to zero, more of the chroma's: HiDDeN's JPEG mask (Zhu et al. 2018)."""
+    luma = int(torch.randint(2, 6, (), generator=generator))
+    chroma = int(torch.randint(1, luma, (), generator=generator))
     frequency = torch.arange(8)
-    mask = (frequency[:, None] + frequency[None, :] < kept).to(x)
-    basis = dct_basis().to(x)
+    diagonal = frequency[:, None] + frequency[None, :]
+    mask = torch.stack([diagonal < kept for kept in (luma, chroma, chroma)])[:, None, None].to(x)
+    basis, colours = dct_basis().to(x), torch.tensor(YCBCR).to(x)
     b, c, h, w = x_p.shape
-    pad = F.pad(x_p, (0, -w % 8, 0, -h % 8), mode="replicate")
+    pad = F.pad(torch.einsum("ij,bjhw->bihw", colours, x_p), (0, -w % 8, 0, -h % 8), mode="replicate")
     blocks = pad.unfold(2, 8, 8).unfold(3, 8, 8)
     blocks = basis.T @ ((basis @ blocks @ basis.T) * mask) @ basis
-    return blocks.permute(0, 1, 2, 4, 3, 5).reshape(b, c, *pad.shape[-2:])[..., :h, :w]
+    masked = blocks.permute(0, 1, 2, 4, 3, 5).reshape(b, c, *pad.shape[-2:])[..., :h, :w]
+    return torch.einsum("ij,bjhw->bihw", colours.inverse(), masked)
 
 
 def dct_basis() -> Tensor:
