@@ -101,12 +101,7 @@ def find(kind: str, name: str | type) -> Method:
         return _with_argument(kind, name)
     if name not in points:
         raise unknown(kind, name, points)
-    if len(points[name]) > 1:
-        packages = " and ".join(f"{_package(point)} ({point.value})" for point in points[name])
-        raise ArsbenchError(
-            f"the {kind} '{name}' is registered more than once, by {packages}; uninstall one, or rename yours"
-        )
-    return _from_entry_point(kind, points[name][0])
+    return _from_entry_point(kind, _one_point(kind, name))
 
 
 def found_again(kind: str, name: str, origin: str) -> str:
@@ -228,6 +223,17 @@ def _from_entry_point(kind: str, point: importlib.metadata.EntryPoint) -> Method
     said = f"{kind} '{point.name}' of {package} left behind {left} when it was loaded; it was put back"
     method = _checked(kind, cls, point.name, f"{package} {_package_hash(cls)}", package, expected=point.name)
     return replace(method, notes=(said,) if left else ())
+
+
+def _one_point(kind: str, name: str) -> importlib.metadata.EntryPoint:
+    """The one that is registered under a name, which is one of :func:`names`."""
+    points = _entry_points(kind)[name]
+    if len(points) > 1:
+        packages = " and ".join(f"{_package(point)} ({point.value})" for point in points)
+        raise ArsbenchError(
+            f"the {kind} '{name}' is registered more than once, by {packages}; uninstall one, or rename yours"
+        )
+    return points[0]
 
 
 def _package(point: importlib.metadata.EntryPoint) -> str:

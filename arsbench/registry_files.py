@@ -240,7 +240,7 @@ def _imported_later(content: bytes) -> set[str]:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
         return set()
-    found = set()
+    found: set[str] = set()
     for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue

@@ -27,6 +27,7 @@ from arsbench.cli import (
     reports,
     reproduce,
     run,
+    site,
     train,
 )
 from arsbench.cli.output import BAD_INPUT, DONE, INTERRUPTED, PIPE_CLOSED, Group, PipeClosed, say
@@ -73,6 +74,7 @@ for command in (
     check.check,
     check.submit,
     leaderboard.leaderboard,
+    site.view,
 ):
     commands.add_command(command)
 

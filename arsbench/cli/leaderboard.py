@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from arsbench.cli.output import DONE, FINDING, Group
+from arsbench.cli.site import build
 
 ENTRIES = Path("results/leaderboard")
 
@@ -129,3 +130,6 @@ def withdraw(folder: Path, reason: str) -> int:
     mark(folder, reason)
     click.echo(f"withdrawn: {folder}")
     return DONE
+
+
+leaderboard.add_command(build)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from arsbench.photos.protect import Outcome
 
 DEFAULT_OUT = Path("protected")
+PHOTO_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif"}
+)
+"""Files of a folder that are taken for photos."""
 
 
 @click.command()
@@ -61,7 +65,9 @@ def protect(photos: Sequence[Path], out: Path, as_json: bool, no_verify: bool, *
     Example:  arsbench protect PHOTOS/ --faces largest --format png
     """
     from arsbench.contracts import ArsbenchError
+    from arsbench.photos.page import limits
     from arsbench.photos.protect import PhotoProtector, Wanted
+    from arsbench.photos.write import OutputExistsError
     from arsbench.running.progress import make_progress
 
     tasks = list(_tasks(photos))
@@ -70,39 +76,48 @@ def protect(photos: Sequence[Path], out: Path, as_json: bool, no_verify: bool, *
     protector = PhotoProtector(Wanted(**options, verify=not no_verify))
     done: list[Outcome] = []
     failed: list[str] = []
+    there = 0
     with make_progress(len(tasks) > 1) as progress:
         progress.start(len(tasks), unit="photos")
-        for source, name in tasks:
+        for source, name, of_folder in tasks:
             try:
                 done.append(protector.protect_file(source, out, name))
+                if not as_json:
+                    _show(done[-1])
             except ArsbenchError as error:
-                failed.append(str(error))
+                if of_folder and isinstance(error, OutputExistsError):
+                    there += 1
+                else:
+                    failed.append(str(error))
+                    say(str(error))
             progress.advance(1, source.name)
     if as_json:
         click.echo(json.dumps({"photos": [_document(outcome) for outcome in done], "failed": failed}, indent=1))
-    else:
-        for outcome in done:
-            _show(outcome)
-        if any(outcome.faces for outcome in done):
-            from arsbench.photos.page import limits
-
-            click.echo(limits(done[0].faces))
-    for sentence in failed:
-        say(sentence)
+    elif any(outcome.faces for outcome in done):
+        click.echo(limits(done[0].faces))
+    if there:
+        say(f"{there} photos of a folder were in {out} already and are left as they are")
     if failed:
         return BAD_INPUT
     return DONE if all(outcome.works for outcome in done) else FINDING
 
 
-def _tasks(photos: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """Each photo's file, and its name under the output folder."""
-    from arsbench.faces.folder import picture_keys
+def _tasks(photos: Sequence[Path]) -> Iterator[tuple[Path, str, bool]]:
+    """Each photo's file, its name under the output folder, and whether it came with a folder."""
+    from arsbench.faces.folder import list_pictures
 
     for path in photos:
-        if path.is_dir():
-            yield from ((path / key, key) for key in picture_keys(path))
-        else:
-            yield path, path.name
+        if not path.is_dir():
+            yield path, path.name, False
+            continue
+        listing = list_pictures(path)
+        chosen = {key: file for key, file in listing.paths.items() if Path(key).suffix.lower() in PHOTO_SUFFIXES}
+        if len(chosen) < len(listing.paths):
+            others = len(listing.paths) - len(chosen)
+            say(f"{others} other files in {path} are no photos by their names and are left out")
+        for name, reason in listing.unusable.items():
+            say(f"{path / name} is left out{f': {reason}' if reason else ''}")
+        yield from ((file, key, True) for key, file in chosen.items())
 
 
 def _show(outcome: Outcome) -> None:

@@ -116,7 +116,8 @@ def list_pictures(folder: Path) -> Listing:
 
 def _files(folder: Path, listing: Listing) -> Iterator[Path]:
     seen: set[tuple[int, int]] = set()
-    waiting, linked = [folder], []
+    waiting: list[Path] = [folder]
+    linked: list[Path] = []
     while waiting or linked:
         place = waiting.pop() if waiting else linked.pop(0)
         try:

@@ -106,7 +106,8 @@ def open_picture(path: Path) -> Image.Image:
 
 
 def _decoded(image: Image.Image) -> Image.Image:
-    raw = image.tile[0][3] if getattr(image, "tile", None) else None
+    tiles = getattr(image, "tile", None)
+    raw = tiles[0][3] if tiles else None
     image.load()
     with contextlib.suppress(Exception):
         image.getexif()  # of some formats it is read from the file, which is about to be closed

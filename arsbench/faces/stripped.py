@@ -27,13 +27,9 @@ def versions(data: bytes) -> Iterator[bytes]:
     """The file with less and less metadata, the orientation last; nothing for formats that are not taken apart."""
     if data.startswith(PNG):
         chunks = list(_png_chunks(data))
-        for kept in (
-            lambda kind: kind not in _PROFILES,
-            lambda kind: kind not in _PROFILES | _TEXTS,
-            lambda kind: kind in _PIXELS | {_EXIF},
-            lambda kind: kind in _PIXELS,
-        ):
-            yield PNG + b"".join(chunk for kind, chunk in chunks if kept(kind))
+        kinds = {kind for kind, _ in chunks}
+        for kept in (kinds - _PROFILES, kinds - _PROFILES - _TEXTS, _PIXELS | {_EXIF}, _PIXELS):
+            yield PNG + b"".join(chunk for kind, chunk in chunks if kind in kept)
     elif data.startswith(JPEG):
         for exif in (True, False):
             yield _jpeg_without_applications(data, exif)

@@ -26,9 +26,7 @@ def at_level(rows: pd.DataFrame) -> pd.DataFrame:
 
 def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows at one level -> one per protector, manipulator and image, with the least sr_strict over perturbations."""
-    by = ["protector", "manipulator", "epsilon", "level", "image"]
-    worst = rows.groupby(by, as_index=False, dropna=False)["sr_strict"].min()
-    renamed: pd.DataFrame = worst.assign(perturbation="worst").rename(columns={"sr_strict": WORST})
+    renamed: pd.DataFrame = statistics.worst_case(rows).rename(columns={"sr_strict": WORST})
     return renamed
 
 

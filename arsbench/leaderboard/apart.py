@@ -52,7 +52,8 @@ def _sentence(error: BaseException, request: dict[str, Any]) -> str:
     if isinstance(error, OSError) and error.errno == errno.EAGAIN:
         return f"{who} started more than {limits['processes']} processes"
     if isinstance(error, SystemExit):
-        return f"{who} left Python by sys.exit({error.code!r})"
+        called = str(error) if str(error).startswith("os.") else f"sys.exit({error.code!r})"
+        return f"{who} wanted to end the process by {called}"
     lines = str(error).strip().splitlines()
     return f"{who} failed: {type(error).__name__}{': ' + lines[0][:500] if lines else ''}"
 
@@ -122,8 +123,9 @@ def protect(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     import torch
 
     from arsbench import registry
-    from arsbench.draws import draw, seeded
+    from arsbench.draws import draw
     from arsbench.faces.delivery import audit, from_bytes, to_bytes
+    from arsbench.process_state import undisturbed
     from arsbench.running.loading import make_manipulator, make_protector
 
     torch.set_num_threads(1)
@@ -146,7 +148,7 @@ def protect(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         for index, key in enumerate(keys):
             x = faces[index : index + 1]
             # As a run does it: image by image, each with its own draws.
-            with seeded(draw(key, f"protect {method.name}", seed)), torch.enable_grad():
+            with undisturbed(draw(key, f"protect {method.name}", seed)), torch.enable_grad():
                 x_p = protector.protect(x.clone(), [key])
             made.append(to_bytes(audit(x, x_p, epsilon, method.name, [key])))
         np.save(folder / f"{number}.npy", torch.cat(made).numpy())

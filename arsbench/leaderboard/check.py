@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from arsbench import registry
 from arsbench.contracts import ArsbenchError, Manipulator, Protector
-from arsbench.draws import draw, seeded
+from arsbench.draws import draw
 from arsbench.faces.delivery import TOLERANCE, deliver
 from arsbench.leaderboard.entry import Flag
 from arsbench.leaderboard.flags import (
@@ -29,6 +26,7 @@ from arsbench.leaderboard.flags import (
     SMALL_EPSILON,
 )
 from arsbench.leaderboard.grid import EPSILON, SEED, compute, prepared_for
+from arsbench.process_state import undisturbed
 from arsbench.protocol import groups
 from arsbench.registry import Method, describe
 from arsbench.running.loading import make_protector
@@ -36,7 +34,6 @@ from arsbench.running.prepare import Prepared
 from arsbench.running.progress import NoProgress
 
 GRID_FACES = 2
-STRANGE_SEED = 918273645
 STRANGE_KEY = "Ünrelated / face, no. 7.jpg"
 
 
@@ -127,18 +124,24 @@ class _Trial:
 
     def call(self, protector: Protector, x: Tensor, keys: Sequence[str], seed: int | None = None) -> Any:
         """protect() as the harness calls it; what it raises is a finding."""
-        purpose = draw(keys[0], f"protect {self.method.name}", protector.seed)
+        purpose = draw(keys[0], f"protect {self.method.name}", protector.seed) if seed is None else seed
         try:
-            with _settings_kept(), seeded(purpose if seed is None else seed), torch.enable_grad():
-                return protector.protect(x.clone(), list(keys))
+            with undisturbed(purpose) as found, torch.enable_grad():
+                made = protector.protect(x, list(keys))
         except (Exception, SystemExit) as error:
             said = str(error) if isinstance(error, ArsbenchError) else describe(error)
             self.report.add("raises", f"for the face '{keys[0]}': {said}")
             raise _Stop from error
+        if found.settings:
+            self.report.add("global-state", f"a call changes {', '.join(found.settings)}")
+        if found.generators:
+            self.report.add("global-generator", f"a call changes the generator of {', '.join(found.generators)}")
+        return made
 
     def single(self, index: int, protector: Protector | None = None, seed: int | None = None) -> Tensor:
         """The delivered picture ``[1, 3, H, W]`` of one face."""
-        made = self.call(protector or self.make(), self.x[index : index + 1], self.keys[index : index + 1], seed)
+        x, keys = self.x[index : index + 1].clone(), self.keys[index : index + 1]
+        made = self.call(protector or self.make(), x, keys, seed)
         return deliver(made)
 
     def rules(self) -> None:
@@ -146,7 +149,6 @@ class _Trial:
         self._output()
         if not self.report.passed:
             raise _Stop
-        self._generators()
         alone = [self.single(i) for i in range(BATCH)]
         self._determinism(alone[0])
         protector = self.make()
@@ -154,7 +156,7 @@ class _Trial:
         after = self.single(0, protector)
         if _differ(after, alone[0]) or _differ(first_other, alone[1]):
             self.report.add("order-dependence", f"'{self.keys[0]}' after '{self.keys[1]}' is another picture")
-        together = self.call(self.make(), self.x, self.keys)
+        together = self.call(self.make(), self.x.clone(), self.keys)
         promised = bool(getattr(self.method.cls, "batch_invariant", False))
         if not isinstance(together, Tensor) or together.shape != self.x.shape:
             self.report.add("batch-dependence", f"{BATCH} faces at once do not give {BATCH} pictures", promised)
@@ -162,24 +164,21 @@ class _Trial:
             difference = float((deliver(together) - torch.cat(alone)).abs().mean())
             self.report.add("batch-dependence", f"a mean difference of {difference:.4f}", promised)
         if not hasattr(self.method.cls, "folder"):
-            self.call(self.make(), self.x[:1], [STRANGE_KEY])
+            self.call(self.make(), self.x[:1].clone(), [STRANGE_KEY])
 
     def _output(self) -> None:
         """Type, shape, range and budget of one picture."""
         x, add = self.x[:1], self.report.add
         given, model = x.clone(), _model_state(self.model)
         began = time.perf_counter()
-        with _settings_kept(), seeded(draw(self.keys[0], f"protect {self.method.name}", SEED)), torch.enable_grad():
-            before = _settings()
-            try:
-                made = self.make().protect(given, self.keys[:1])
-            except (Exception, SystemExit) as error:
-                said = str(error) if isinstance(error, ArsbenchError) else describe(error)
-                add("raises", f"for the face '{self.keys[0]}': {said}")
-                raise _Stop from error
-            finally:
-                seconds = self.report.seconds_per_face = time.perf_counter() - began
-                self._compare(before, _settings(), model)
+        try:
+            made = self.call(self.make(), given, self.keys[:1])
+        finally:
+            seconds = self.report.seconds_per_face = time.perf_counter() - began
+            now = _model_state(self.model)
+            parts = [name for name in now if now[name] != model.get(name)]
+            if parts:
+                add("changes-manipulator", f"after a call: {', '.join(parts[:3])}")
         if not isinstance(made, Tensor) or made.dtype != torch.float32:
             add("type", f"it returns {made.dtype if isinstance(made, Tensor) else type(made).__name__}")
         elif made.shape != x.shape:
@@ -198,43 +197,13 @@ class _Trial:
             if change > SMALL_EPSILON + TOLERANCE:
                 add("ignores-epsilon", f"a change of {change:.3f} where epsilon is {SMALL_EPSILON:g}")
 
-    def _compare(self, before: dict[str, object], after: dict[str, object], model: dict[str, object]) -> None:
-        """torch's settings and the manipulator, before and after the first call."""
-        changed = [name for name in before if before[name] != after[name]]
-        if changed:
-            self.report.add("global-state", f"a call changes {', '.join(changed)}")
-        now = _model_state(self.model)
-        parts = [name for name in now if now[name] != model.get(name)]
-        if parts:
-            self.report.add("changes-manipulator", f"after a call: {', '.join(parts[:3])}")
-
-    def _generators(self) -> None:
-        """The generators, without the harness's own seeding."""
-        protector = self.make()
-        with _generators_kept(), _settings_kept():
-            # Into states that no method would seed.
-            torch.manual_seed(STRANGE_SEED)
-            np.random.seed(STRANGE_SEED)  # noqa: NPY002 - the global generator is what is looked at
-            random.seed(STRANGE_SEED)
-            states = _generator_states()
-            _quietly(lambda: protector.protect(self.x[:1].clone(), self.keys[:1]))
-            touched = [name for name, state in _generator_states().items() if state != states[name]]
-        if touched:
-            self.report.add("global-generator", f"a call changes the generator of {', '.join(touched)}")
-
     def _determinism(self, first: Tensor) -> None:
-        with _generators_kept():
-            random.seed(1)
-            np.random.seed(1)  # noqa: NPY002 - the global generator is what is looked at
-            one = self.single(0)
-            random.seed(2)
-            np.random.seed(2)  # noqa: NPY002
-            two = self.single(0)
-        if _differ(one, two) or _differ(one, first):
-            difference = float((one - two).abs().mean())
+        again = self.single(0)
+        if _differ(again, first):
+            difference = float((again - first).abs().mean())
             self.report.add("not-deterministic", f"two calls differ by {difference:.4f} on average")
         elif _differ(self.single(0, seed=1), self.single(0, seed=2)):
-            self.report.add("global-generator", "the picture depends on torch.manual_seed")
+            self.report.add("global-generator", "the picture depends on how the global generators are seeded")
 
     def worth(self) -> None:
         """Signs that a success would be none."""
@@ -286,61 +255,6 @@ def _explained(x: Tensor, change: Tensor) -> float:
 
 def _differ(a: Tensor, b: Tensor) -> bool:
     return a.shape != b.shape or float((a - b).abs().mean()) > SAME
-
-
-def _quietly(call: Callable[[], object]) -> None:
-    with torch.enable_grad():
-        try:
-            call()
-        except (Exception, SystemExit) as error:
-            raise _Stop from error
-
-
-# --- what must stay as it is ----------------------------------------------------------------------------------------
-
-
-def _settings() -> dict[str, object]:
-    return {
-        "the default dtype": torch.get_default_dtype(),
-        "whether gradients are on": torch.is_grad_enabled(),
-        "the number of threads": torch.get_num_threads(),
-        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        "the precision of float32": torch.get_float32_matmul_precision(),
-    }
-
-
-@contextmanager
-def _settings_kept() -> Iterator[None]:
-    dtype, grad, threads = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
-    deterministic, precision = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(grad)
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
-        torch.set_float32_matmul_precision(precision)
-
-
-def _generator_states() -> dict[str, object]:
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - the global generator is what is looked at
-    return {
-        "torch": torch.get_rng_state().numpy().tobytes(),
-        "numpy": (kind, np.asarray(keys).tobytes(), *rest),
-        "Python": random.getstate(),
-    }
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    kept = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        torch.set_rng_state(kept[0])
-        np.random.set_state(kept[1])  # noqa: NPY002
-        random.setstate(kept[2])
 
 
 def _model_state(model: Manipulator) -> dict[str, object]:

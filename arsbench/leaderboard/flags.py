@@ -95,16 +95,16 @@ FINDINGS = {
             "not-deterministic",
             "error",
             "The same face, key and seed give another picture.",
-            f"Two calls differ by more than {SAME:g} on average, with torch's generator as the harness sets it and "
-            "those of numpy and Python as they come.",
-            "Draw from arsbench.draws.generator(key, purpose, self.seed), never from a global generator.",
+            f"Two calls differ by more than {SAME:g} on average, though the harness seeds the global generators of "
+            "torch, numpy and Python from the key.",
+            "Draw from arsbench.draws.generator(key, purpose, self.seed), not from a generator without a seed.",
         ),
         Finding(
             "global-generator",
             "warning",
-            "The method draws from torch's global generator, or seeds a generator that others use.",
-            "The picture depends on torch.manual_seed, or a call changes the state of the generators of torch, numpy "
-            "or Python.",
+            "The method draws from a generator that others use, or seeds it.",
+            "The picture depends on how the global generators are seeded, or a call changes the state of that of "
+            "torch, numpy or Python.",
             "Draw from arsbench.draws.generator(key, purpose, self.seed).",
         ),
         Finding(
@@ -140,9 +140,9 @@ FINDINGS = {
         Finding(
             "global-state",
             "error",
-            "A setting of torch is not what it was.",
-            "A call changes the default dtype, whether gradients are on, the number of threads, deterministic "
-            "algorithms, or the precision of float32.",
+            "A setting of the process is not what it was.",
+            "A call changes torch's default dtype or device, whether gradients are on, the number of threads, "
+            "deterministic algorithms, a precision, numpy's error handling, the working folder or a signal's handler.",
             "Use context managers, and put every setting back.",
         ),
         Finding(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import pandas as pd
@@ -52,19 +53,49 @@ def compute(
         folder: where rows are kept, so that the work goes on after it was interrupted; ``None`` keeps nothing.
         progress: what is shown meanwhile.
     """
-    plan, progress = prepared.plan, progress or NoProgress()
+    plan = prepared.plan
     left_out = ~np.array([[wanted(cell, image) for image in plan.images] for cell in plan.cells], dtype=bool)
+    shown = _OfTheWanted(progress or NoProgress(), int(left_out.sum()))
     cache = ReferenceCache(default_folder(), writable=folder is not None)
     benches = {name: partial(prepared.bench, name, cache) for name in plan.manipulators}
     if folder is None:
         memory = _PartInMemory(plan, left_out)
-        with progress:
-            failures = local.run(plan, prepared.source, benches, memory, None, progress)
+        with shown:
+            failures = local.run(plan, prepared.source, benches, memory, None, shown)
         return memory.rows(), failures
-    with _PartOnDisk(folder, plan, prepared, left_out) as store, progress:
-        failures = local.run(plan, prepared.source, benches, store, None, progress)
+    with _PartOnDisk(folder, plan, prepared, left_out) as store, shown:
+        failures = local.run(plan, prepared.source, benches, store, None, shown)
         store.update(state="failed" if failures else "finished", failures=failure_documents(failures))
         return store.rows(), failures
+
+
+class _OfTheWanted(NoProgress):
+    """Counts the rows that are wanted, not those that were left out."""
+
+    def __init__(self, inner: NoProgress, left_out: int) -> None:
+        self.inner, self.left_out = inner, left_out
+
+    def start(self, total: int, done: int = 0, unit: str = "rows") -> None:
+        """Begins to count."""
+        self.inner.start(total - self.left_out, done - self.left_out, unit)
+
+    def advance(self, steps: int = 1, now: str = "") -> None:
+        """``steps`` more are done."""
+        self.inner.advance(steps, now)
+
+    def note(self, sentence: str) -> None:
+        """One sentence that the reader should see."""
+        self.inner.note(sentence)
+
+    def __enter__(self) -> _OfTheWanted:
+        self.inner.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Takes the bar away."""
+        self.inner.__exit__(kind, error, trace)
 
 
 class _PartInMemory(MemoryStore):

@@ -110,6 +110,8 @@ def complete(rows: pd.DataFrame, entry: Entry, prepared: Prepared) -> Found:
         if counts.get(cell, 0) != (len(images) if cell in wanted else 0):
             have = f"{counts.get(cell, 0)} images in {' / '.join(map(str, cell))}"
             return Found(f"{len(images) if cell in wanted else 0} images in {' / '.join(map(str, cell))}", have)
+    if (rows["trained_on"] != "").any():
+        return Found("rows of a method made against the row's own manipulator", "rows of a transfer")
     if (rows["weights"] != "").any():
         return Found("rows of the manipulators' own weights", "rows of random weights")
     budgets = sorted({float(value) for value in rows["epsilon"].fillna(entry.epsilon)})

@@ -24,13 +24,13 @@ from arsbench.scoring.amplification import AMPLIFICATION_THRESHOLD
 from arsbench.scoring.sr import SR_THRESHOLD
 from arsbench.scoring.unrecovered import UNRECOVERED_THRESHOLD
 
-STEPS = 60
+STEPS = 50
 MOMENTUM = 0.9
-STEP_SHARE = 0.1
+STEP_SHARE = 0.25
 """First step size over epsilon; it falls to a tenth of that."""
 SHARPNESS = 4.0
 """How hard the minimum of the three is."""
-MARGIN, STEEPNESS = 0.2, 3.0
+MARGIN, STEEPNESS = 0.4, 3.0
 """How far above its thresholds, as a logarithm, a manipulator is pushed; those that are near pull hardest, because the
 gradient that one out of reach would take is lost to the others."""
 STILL, ENOUGH = 0.1, 1.0
@@ -39,7 +39,7 @@ PLAIN_SHARE = 0.3
 """Of the steps: without any processing."""
 OTHER_CROP = 0.1
 """By how much of its side a forger's crop may be wider, narrower or elsewhere."""
-CROPS = 3
+CROPS = 2
 """How much oftener than each other processing that is drawn."""
 
 View = Callable[[Tensor, Sequence[str]], Tensor]

@@ -53,6 +53,18 @@ def kept_exif(photo: Photo, keep_location: bool, mark: str | None) -> Image.Exif
     return kept
 
 
+def for_tiff(exif: Image.Exif) -> Image.Exif:
+    """The same for Pillow's TIFF writer, which takes only those inner blocks that were read."""
+    read = Image.Exif()
+    read.load(exif.tobytes())
+    for tag in (tag for tag in exif if isinstance(exif[tag], bytes | str)):
+        read[tag] = exif[tag]
+    for tag in (GPS, DETAILS):
+        if tag in read:
+            read.get_ifd(tag)
+    return read
+
+
 def _text(value: Any) -> Any:
     """Text with letters beyond ASCII as the bytes that stood in the file: Pillow would write question marks."""
     return value.encode("latin-1", "replace") if isinstance(value, str) and not value.isascii() else value
@@ -69,6 +81,8 @@ def has_location(photo: Photo) -> bool:
 def kept_options(photo: Photo, format: str) -> dict[str, Any]:
     """What else is written as it was: colour profile, resolution, comment."""
     options = {name: photo.image.info[name] for name in KEPT if photo.image.info.get(name)}
+    if format == "PNG" and isinstance(photo.image.info.get("transparency"), int):
+        options["transparency"] = photo.image.info["transparency"]
     if format != "JPEG":
         options.pop("comment", None)
     if format not in ("JPEG", "PNG", "TIFF"):

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from arsbench import registry
-from arsbench.contracts import ArsbenchError, Manipulator
-from arsbench.faces.delivery import deliver
+from arsbench.contracts import ArsbenchError, Manipulator, Protector
+from arsbench.faces.delivery import audit
 from arsbench.photos.attack import ensemble_noise, success
 from arsbench.photos.enlarge import Seen
-from arsbench.registry import Method
+from arsbench.registry import Method, describe
 from arsbench.running.loading import make_protector
 
 ENSEMBLE = "ensemble"
@@ -81,19 +81,34 @@ def _wanted(
     method: Method, x: Tensor, keys: Sequence[str], manipulators: Sequence[Manipulator], epsilon: float, seed: int
 ) -> list[Tensor]:
     """What the protector adds to ``x``: against all at once, or where it cannot, against each that it can."""
-    against: list[Manipulator] = list(manipulators) if len(manipulators) == 1 else [Gathered(manipulators)]
-    try:
-        protectors = [make_protector(method, model, epsilon, seed) for model in against]
-    except ArsbenchError:
-        protectors = []
-        for model in manipulators:
+    every: Sequence[Manipulator] = manipulators if len(manipulators) == 1 else [Gathered(manipulators)]
+    for against in (every, manipulators):
+        protectors, refusals = [], []
+        for model in against:
             try:
                 protectors.append(make_protector(method, model, epsilon, seed))
-            except ArsbenchError as other:
-                error = other
-        if not protectors:
-            raise error from None
-    return [deliver(protector.protect(x, keys)) - x for protector in protectors]
+            except ArsbenchError as error:
+                refusals.append(error)
+        if protectors:
+            break
+    else:
+        raise refusals[0]
+    return [_delivered(protector, x, keys, epsilon) - x for protector in protectors]
+
+
+def _delivered(protector: Protector, x: Tensor, keys: Sequence[str], epsilon: float) -> Tensor:
+    """What a protector, who may be a stranger's, makes of each picture by itself."""
+    made = []
+    for i, key in enumerate(keys):
+        one = x[i : i + 1]
+        try:
+            x_p = protector.protect(one.clone(), [key])
+        except ArsbenchError:
+            raise
+        except Exception as error:
+            raise ArsbenchError(f"protector '{protector.name}' failed: {describe(error)}") from error
+        made.append(audit(one, x_p, epsilon, protector.name, [key]))
+    return torch.cat(made)
 
 
 def _corrected(wanted: Tensor, epsilon: float, seen: Sequence[Seen], grey: bool) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from dataclasses import dataclass, field
@@ -10,16 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from arsbench.contracts import ArsbenchError
-from arsbench.faces.pictures import to_rgb
+from arsbench.faces import formats
+from arsbench.faces.pictures import RAW_MODE, open_picture, to_rgb, why_not
 from arsbench.faces.sources import Pixels
 
 Samples = NDArray[Any]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
-"""That are read; a JPEG file with more than one picture is MPO."""
 LEAST_SIDE = 16
 ORIENTATION = 0x0112
 BACK = {
@@ -94,8 +94,15 @@ class Photo:
         return np.asarray(self.image)[..., -1] if self.mode in ("LA", "RGBA") else None
 
     def upright(self) -> Image.Image:
-        """What people see: RGB, 8 bits, turned, over white where it is transparent."""
-        return to_rgb(self.image)
+        """What people see: RGB, 8 bits, turned, over white where it is transparent.
+
+        Raises:
+            ArsbenchError: its values go beyond 16 bits.
+        """
+        try:
+            return to_rgb(self.image)
+        except ValueError as error:
+            raise ArsbenchError(f"{self.name} cannot be shown: {error}; convert it to 8 or 16 bits first") from error
 
     def stored(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """``[H, W, C]`` of the upright picture -> of the stored one."""
@@ -129,37 +136,57 @@ def read_photo(source: Path | bytes, name: str = "") -> Photo:
         name: for messages; by default the path.
 
     Raises:
-        ArsbenchError: it cannot be read as a picture of one of :data:`FORMATS`.
+        ArsbenchError: it cannot be read as a picture.
     """
     name = name or (str(source) if isinstance(source, Path) else "the photo")
     try:
-        data = source.read_bytes() if isinstance(source, Path) else source
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large photographs and odd metadata are no concern of the user's
-            image.load()
-            return take(image, name, image.format or "", len(data))
+            if isinstance(source, Path):
+                size_in, image = source.stat().st_size, open_picture(source)
+            else:
+                size_in, image = len(source), Image.open(io.BytesIO(source), formats=formats.readable())
+                image.load()
+        _keep_metadata(image)
+        return take(image, name, image.format or "", size_in, _pictures(source))
     except ArsbenchError:
         raise
-    except UnidentifiedImageError as error:
-        raise ArsbenchError(f"{name} is no photo that arsbench reads; give one of: {', '.join(FORMATS)}") from error
     except Exception as error:  # a decoder facing a broken file raises anything
-        raise ArsbenchError(f"{name} cannot be read as a photo ({error}); give another copy of it") from error
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        else:
+            reason = why_not(source, error) if isinstance(source, Path) else str(error)
+        raise ArsbenchError(f"{name} cannot be read as a photo ({reason}); give another file") from error
 
 
-def take(image: Image.Image, name: str = "the photo", format: str = "", size_in: int = 0) -> Photo:
-    """A picture in memory as a :class:`Photo`.
+def _pictures(source: Path | bytes) -> int:
+    """How many pictures the file holds; 1 where that cannot be read."""
+    with contextlib.suppress(Exception):
+        file = source if isinstance(source, Path) else io.BytesIO(source)
+        with Image.open(file, formats=formats.readable()) as image:
+            return int(getattr(image, "n_frames", 1))
+    return 1
+
+
+def _keep_metadata(image: Image.Image) -> None:
+    """Reads the parts of the EXIF block that Pillow would look for in the file later, when it is closed."""
+    try:
+        for tag in (0x8769, 0x8825):
+            image.getexif().get_ifd(tag)
+    except Exception:  # whoever needs a damaged block says so
+        return
+
+
+def take(image: Image.Image, name: str = "the photo", format: str = "", size_in: int = 0, pictures: int = 1) -> Photo:
+    """A picture in memory as a :class:`Photo`; of several ``pictures`` in a file, the first.
 
     Raises:
         ArsbenchError: its mode is none that can be kept or converted, or it is too small.
     """
     notes = []
-    if getattr(image, "n_frames", 1) > 1:
-        rest = image.n_frames - 1  # type: ignore[attr-defined]
-        notes.append(f"of its {rest + 1} pictures the first was protected and written; the others would show the face")
-    tiles = getattr(image, "tile", None)
-    raw_mode = tiles[0][3] if tiles else ""
-    deep = "16" in str(raw_mode) and image.mode in ("RGB", "RGBA")
-    if deep:
+    if pictures > 1:
+        notes.append(f"of its {pictures} pictures the first was protected and written; the others would show the face")
+    if "16" in str(image.info.pop(RAW_MODE, "")) and image.mode in ("RGB", "RGBA"):
         notes.append("its 16 bits per colour were read as 8")
     exif = image.info.get("exif")
     if image.mode not in COLOURS or ("transparency" in image.info and image.mode in ("L", "RGB")):

@@ -21,7 +21,15 @@ from arsbench.photos.noise import ENSEMBLE, noise_for
 from arsbench.photos.page import page
 from arsbench.photos.picture import Photo, Samples, read_photo
 from arsbench.photos.verify import FaceCheck, reduced, verify
-from arsbench.photos.write import add_noise, check_written, choose_format, encode, output_name, write_new
+from arsbench.photos.write import (
+    OutputExistsError,
+    add_noise,
+    check_written,
+    choose_format,
+    encode,
+    output_name,
+    write_new,
+)
 from arsbench.protocol import check_track, groups
 from arsbench.running.checks import check_epsilon
 from arsbench.running.loading import choose_device, make_manipulator
@@ -212,9 +220,7 @@ class PhotoProtector:
         side = path.with_name(f"{path.name}.html")
         for planned in (path, side) if wanted.verify else (path,):
             if planned.exists() or planned.is_symlink():
-                raise ArsbenchError(
-                    f"{planned} exists already, and arsbench overwrites nothing; remove it or give another --out"
-                )
+                raise OutputExistsError(planned)
         samples, boxes, keys = self.samples(photo)
         if has_location(photo) and not wanted.keep_location:
             photo.notes.append("the place in its metadata was left out; --keep-location keeps it")

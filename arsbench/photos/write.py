@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arsbench.contracts import ArsbenchError
-from arsbench.photos.metadata import kept_exif, kept_options
+from arsbench.photos.metadata import for_tiff, kept_exif, kept_options
 from arsbench.photos.picture import Photo, Samples, read_photo
 
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
@@ -88,7 +88,11 @@ def add_noise(photo: Photo, noise: NDArray[np.float32], epsilon: float) -> Sampl
     alpha = photo.alpha()
     if alpha is not None:
         change = np.where(alpha[..., None] > 0, change, 0)
-    return _within(original, original.astype(np.float32) + change, limit, photo.top)
+    samples = _within(original, original.astype(np.float32) + change, limit, photo.top)
+    key = photo.image.info.get("transparency")
+    if isinstance(key, int):  # of deep grey: one value stands for nothing, and no other may become it
+        samples = np.where((original == key) | (samples == key), original, samples)
+    return samples
 
 
 def _within(original: Samples, wanted: NDArray[Any], limit: float, top: float) -> Samples:
@@ -167,14 +171,14 @@ def encode(
     if format == "BMP":
         common = {}
         photo.notes.append("BMP holds no metadata, and so no mark that it is protected")
-    elif format != "TIFF":
+    elif format == "TIFF":
+        common["exif"] = for_tiff(common["exif"])
+    else:
         common["exif"] = common["exif"].tobytes()
 
     def written(samples: Samples, options: dict[str, Any]) -> bytes:
         picture = photo.with_samples(samples).image
         picture.info = {}
-        if format == "TIFF" and picture.mode == "LA":
-            options = {**options, "compression": None}
         target = io.BytesIO()
         picture.save(target, format, **common, **options)
         return target.getvalue()
@@ -186,7 +190,7 @@ def encode(
     original, limit = photo.samples(), largest_change(epsilon, photo.top)
     lossless: dict[str, dict[str, Any]] = {
         "PNG": {},
-        "TIFF": {"compression": "tiff_adobe_deflate"},
+        "TIFF": {},  # libtiff, which compresses, does not write the inner blocks of EXIF
         "BMP": {},
         "WEBP": {"lossless": True, "exact": True},
     }
@@ -285,16 +289,22 @@ def _depth(mode: str) -> str:
     return "I;16" if mode.startswith("I") else mode
 
 
+class OutputExistsError(ArsbenchError):
+    """A file stands where one was to be written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} exists already, and arsbench overwrites nothing; remove it or give another --out")
+
+
 def write_new(path: Path, data: bytes) -> None:
     """Writes a file that must not exist; it appears whole or not at all.
 
     Raises:
-        ArsbenchError: it exists.
+        OutputExistsError: it exists.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    refused = ArsbenchError(f"{path} exists already, and arsbench overwrites nothing; remove it or give another --out")
     if path.exists() or path.is_symlink():
-        raise refused
+        raise OutputExistsError(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".arsbench-")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -305,7 +315,7 @@ def write_new(path: Path, data: bytes) -> None:
         try:
             os.link(temporary, path)
         except FileExistsError:
-            raise refused from None
+            raise OutputExistsError(path) from None
         except OSError:  # a file system without links
             with path.open("xb") as target:
                 target.write(data)

@@ -229,4 +229,6 @@ def findings_table(comparison: Comparison) -> Table:
         Row((f.claim, f.verdict, "; ".join([*f.numbers, *([f.reason] if f.reason else [])])))
         for f in comparison.findings
     )
-    return Table("Findings of the paper", "paper-findings", columns, (Block(rows),), tuple(comparison.notes))
+    half = len(rows) // 2
+    blocks = (Block(rows[:half]), Block(rows[half:]))
+    return Table("Findings of the paper", "paper-findings", columns, blocks, tuple(comparison.notes))

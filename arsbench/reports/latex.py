@@ -57,8 +57,10 @@ _MATHS = {
     "worst": r"$\mathrm{SR}_{worst}$",
     "epsilon": r"$\epsilon$",
 }
-_TALL, _TALLEST = 44, 56
+_TALL, _TALLEST = 44, 50
 """Lines from which the type is small, and that a page has room for in it."""
+_TALLEST_PROSE = 6
+"""Lines of sentences, each as tall as several."""
 _HEAD = 5
 """Lines that a panel's headings and rules take."""
 _COLUMN, _PAGE = 226.0, 341.0
@@ -107,9 +109,10 @@ def render(table: Table, intervals: bool = False) -> str:
 
 def _pages(table: Table) -> list[Table]:
     """The table, or parts of it that are no taller than a page; blocks are kept whole."""
+    tallest = _TALLEST_PROSE if any(column.prose for column in table.columns) else _TALLEST
     parts: list[list[Block]] = [[]]
     for block in table.blocks:
-        if parts[-1] and sum(len(other.rows) for other in parts[-1]) + len(block.rows) > _TALLEST:
+        if parts[-1] and sum(len(other.rows) for other in parts[-1]) + len(block.rows) > tallest:
             parts.append([])
         parts[-1].append(block)
     if len(parts) == 1:

@@ -63,7 +63,7 @@ def draw(rows: pd.DataFrame, partial: bool = False, void: str | None = None) -> 
             if i == len(models) - 1:
                 axes.set_xlabel("LPIPS of the protected picture: visible →")
     handles = [Line2D([], [], label=name, **_look(name, methods(rows))) for name in names]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(7, len(names)), frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(7, len(names)), frameon=False)
     told = f"level {level}" if level else "no perturbation"
     budget = "" if several else f", epsilon {budgets(rows)[0]:g}"
     figure.suptitle(f"{told}{budget}" + (f"; void: {void}" if void else ""), fontsize=8)
@@ -81,6 +81,6 @@ def _points(axes: Axes, own: pd.DataFrame, metric: str, name: str, entries: list
     axes.plot(x, y, **look)
     low, high = own[f"{metric}_low"].to_numpy(), own[f"{metric}_high"].to_numpy()
     axes.vlines(x, low, high, color=look["color"], linewidth=0.6)
-    if several:
+    if several and name in entries:
         for epsilon, at, height in zip(own["epsilon"], x, y, strict=True):
             axes.annotate(f"{epsilon:g}", (at, height), (2, 2), textcoords="offset points", fontsize=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -150,8 +150,9 @@ def reproduce(
             continue
         run = out / "runs" / step.name
         if step.name in todo:
-            left = sum(minutes for name, minutes in todo.items())
-            note(f"step {number} of {len(wanted)}, {step.name}: about {todo[step.name]:.0f} minutes, {left:.0f} in all")
+            left = sum(todo.values())
+            told = f"about {todo[step.name]:.1f} minutes, {left:.1f} in all"
+            note(f"step {number} of {len(wanted)}, {step.name}: {told}")
             outcome = run_with_reports(step.settings, progress(), keep=True)
             made.failures.extend(dict.fromkeys(failure.sentence for failure in outcome.failures))
             if void := void_sentence(outcome.void):
@@ -247,7 +248,9 @@ def _write_manifest(out: Path, protector: str, manipulator: str, images: int | N
             name: {"key": manifest["plan"]["key"], "git_revision": manifest["git_revision"], "ended": manifest["ended"]}
             for name, manifest in manifests.items()
         },
-        **{name: value for name, value in asdict(made).items() if name in ("void", "failures", "skipped")},
+        "void": made.void,
+        "failures": made.failures,
+        "skipped": sorted(made.skipped),
         "files": sorted(path.relative_to(out).as_posix() for path in made.files),
     }
     _write(out / FILE, json.dumps(document, indent=1) + "\n")

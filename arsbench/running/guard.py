@@ -130,7 +130,7 @@ def _modules(values: Mapping[str, Any], prefix: str, depth: int, seen: set[int])
         elif depth and isinstance(value, Mapping | list | tuple):
             seen.add(id(value))
             inner = value if isinstance(value, Mapping) else dict(enumerate(value))
-            yield from _modules(inner, name, depth - 1, seen)
+            yield from _modules({str(key): entry for key, entry in inner.items()}, name, depth - 1, seen)
         elif depth and not isinstance(value, Tensor | type) and isinstance(getattr(value, "__dict__", None), dict):
             seen.add(id(value))
             yield from _modules(vars(value), name, depth - 1, seen)

@@ -62,7 +62,20 @@ _REBUILDERS = {
 }
 """The only functions and classes that are called as what they are."""
 
-_BUILT_IN = ("object", "bytearray", "complex", "frozenset", "slice", "range", "int", "float", "str", "list", "tuple")
+_BUILT_IN = (
+    "object",
+    "bytearray",
+    "complex",
+    "frozenset",
+    "slice",
+    "range",
+    "xrange",
+    "int",
+    "float",
+    "str",
+    "list",
+    "tuple",
+)
 _STUBBED = {
     "models": ("ResNet", "IRBlock", "SEBlock", "ArcMarginModel"),
     "models.arcface_models": ("ResNet", "IRBlock", "SEBlock", "ArcMarginModel"),

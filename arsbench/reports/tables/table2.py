@@ -40,4 +40,5 @@ def table2(rows: pd.DataFrame, partial: bool = False, notes: tuple[str, ...] = (
     here = [(model, epsilon) for model in manipulators(rows) for epsilon in budgets(rows[rows["manipulator"] == model])]
     blocks = tuple(Block(tuple(row(*pair, metric) for pair in here), LABELS[metric]) for metric in metrics)
     title = f"Success by budget, mean over the perturbations (level {level}, {images(rows)})"
-    return [Table(title, "table-2", columns, blocks, (INTERVALS, *notes), across=True)]
+    learned = "A learned protector is one model at all budgets, trained at the epsilon that its card names."
+    return [Table(title, "table-2", columns, blocks, (learned, INTERVALS, *notes), across=True)]

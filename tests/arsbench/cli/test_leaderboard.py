@@ -78,3 +78,21 @@ def test_each_command_has_help_with_an_example(command):
 
     text = CliRunner().invoke(commands, [*command.split(), "--help"]).output
     assert "Example:  arsbench" in text
+
+
+@pytest.mark.slow
+def test_from_an_empty_folder_to_a_verified_entry_on_the_board(run):
+    assert run("new", "protector", "mine")[0] == 0
+    code, out, _ = run(
+        "submit", "mine.py:Mine", "--name", "mine", "--author", "A. Author", "--images", 2, "--out", "board/mine"
+    )
+    assert code == 0
+    assert "sr_strict " in out
+    assert "git add results/leaderboard/mine" in out
+    code, out, _ = run("leaderboard", "verify", "board/mine", "--tier", 1, "--record")
+    assert code == 0
+    assert "✓ aggregates" in out
+    assert "verified: tier 1, cells drawn by seed " in out
+    code, out, _ = run("leaderboard", "show", "board", "--json")
+    (entry,) = json.loads(out)
+    assert (entry["name"], entry["verified"]["tier"]) == ("mine", 1)

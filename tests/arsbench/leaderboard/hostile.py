@@ -26,6 +26,13 @@ class Exits(Harmless):
         os._exit(0)
 
 
+class ExitsBeneathPython(Harmless):
+    name = "exits-beneath"
+
+    def protect(self, x, keys):
+        ctypes.CDLL(None)._exit(0)
+
+
 class LeavesPython(Harmless):
     name = "leaves-python"
 
@@ -147,4 +154,4 @@ class Forges(Harmless):
 
     def protect(self, x, keys):
         Path("result.json").write_text('{"name": "forges"}')
-        os._exit(0)
+        ctypes.CDLL(None)._exit(0)

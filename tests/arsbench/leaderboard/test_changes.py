@@ -51,7 +51,7 @@ def test_an_added_entry_that_is_forged_is_named(checkout, made, forge):
     folder = shutil.copytree(made / "pictures-entry", entry(checkout, "elsewhere"))
     forge(folder).set(epsilon=0.31)
     commit(checkout)
-    (sentence,) = findings(checkout, "HEAD~1", tier=0)
+    sentence = findings(checkout, "HEAD~1", tier=0)[0]
     assert sentence.startswith("elsewhere: protocol: expected ")
 
 

@@ -28,7 +28,7 @@ def faces(n):
 def family(seed, shifts, n):
     """Methods with the success of 24 cells a face: faces and cells are hard for all alike, the rest is a method's own.
 
-    ``shifts`` move a method's latent strength; 0.2 of it is .05 of sr_strict.
+    ``shifts`` move a method's latent strength; 0.185 of it is a little under .05 of sr_strict.
     """
     random = np.random.default_rng(seed)
     shared = random.normal(0, 1, (n, 1)) + random.normal(0, 0.5, (1, 24))
@@ -46,10 +46,10 @@ def in_one_tier(simulations, n=100):
 def separated(simulations):
     found, differences = 0, []
     for s in range(simulations):
-        scores = family(2000 + s, [0.0, 0.2], 1000)
+        scores = family(2000 + s, [0.0, 0.185], 1000)
         differences.append(scores["m01"].mean() - scores["m00"].mean())
         found += ("m01", "m00") in tiers(scores).better
-    assert 0.04 < np.mean(differences) < 0.052
+    assert 0.04 < np.mean(differences) < 0.05
     return found
 
 

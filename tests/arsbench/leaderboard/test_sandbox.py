@@ -65,8 +65,9 @@ needs_linux = pytest.mark.skipif(
 @pytest.mark.parametrize(
     ("name", "limits", "said"),
     [
-        ("Exits", LIMITS, r"hostile.py:Exits ended by itself \(exit code 0\) before it gave a result"),
-        ("LeavesPython", LIMITS, r"hostile.py:LeavesPython left Python by sys.exit\('no'\)"),
+        ("Exits", LIMITS, r"hostile.py:Exits wanted to end the process by os._exit\(0\)"),
+        ("ExitsBeneathPython", LIMITS, r"ExitsBeneathPython ended by itself \(exit code 0\) before it gave a result"),
+        ("LeavesPython", LIMITS, r"hostile.py:LeavesPython wanted to end the process by sys.exit\('no'\)"),
         ("Forks", LIMITS, "hostile.py:Forks started more than 20 processes"),
         ("ForksQuietly", Limits(8, 3 * GIB, 20, GIB), "hostile.py:ForksQuietly (did not end within 8 s|started more)"),
         ("Eats", LIMITS, "hostile.py:Eats asked for more than 3 GiB of memory"),

@@ -278,7 +278,7 @@ def test_a_method_that_fails_is_one_failed_check(code_entry, forge):
     )
     forge(code_entry).rehash()
     check = failed(verify(code_entry, 1, cells=1))["method"]
-    assert check.got == "the method Step ended by itself (exit code 3) before it gave a result"
+    assert check.got == "the method Step wanted to end the process by os._exit(3)"
 
 
 def test_a_recorded_verification_is_appended(code_entry):

@@ -105,8 +105,16 @@ class IgnoresEpsilon(Clean):
         return super().protect(x, keys)
 
 
-class NumpyDraws(Clean):
+class Unseeded(Clean):
     name = "not-deterministic"
+
+    def protect(self, x, keys):
+        noise = torch.from_numpy(np.random.default_rng().random(x.shape)).float().sub(0.5).sign()
+        return (x + 0.8 * self.epsilon * noise).clamp(-1, 1)
+
+
+class NumpyDraws(Clean):
+    name = "numpy-draws"
 
     def protect(self, x, keys):
         noise = torch.from_numpy(np.random.rand(*x.shape)).float().sub(0.5).sign()  # noqa: NPY002

@@ -230,3 +230,51 @@ def test_noise_lands_where_people_see_it(orientation):
     noise[2:6, 3:9] = 0.2
     after = np.asarray(photo.with_samples(add_noise(photo, noise, 0.3)).upright()).astype(int) - 100
     assert np.array_equal(after[..., 0] > 0, noise[..., 0] > 0)
+
+
+def test_a_tiff_file_keeps_its_metadata(tmp_path):
+    source = tmp_path / "scan.tif"
+    picture = twelve_photos.with_face(300, 260, (3, 50, 40, 150))
+    exif = Image.Exif()
+    exif.load(twelve_photos.metadata().tobytes())
+    picture.save(source, exif=exif, icc_profile=twelve_photos.profile(), dpi=(300, 300))
+    (tmp_path / "out").mkdir()
+    photo, path, encoded = protected_file(source, tmp_path / "out")
+    again, changed = check_written(path, photo, encoded, EPSILON)
+    assert (encoded.format, changed) == ("TIFF", LIMIT)
+    exif = again.image.getexif()
+    assert exif.get_ifd(0x8769)[0x9003] == twelve_photos.TAKEN
+    assert not exif.get_ifd(0x8825)
+    assert again.image.info["dpi"] == (300, 300)
+
+
+def test_a_palette_becomes_colours_and_says_so(tmp_path):
+    source = tmp_path / "picture.gif"
+    twelve_photos.with_face(300, 260, (3, 50, 40, 150)).save(source)
+    (tmp_path / "out").mkdir()
+    photo, path, encoded = protected_file(source, tmp_path / "out")
+    again, _ = check_written(path, photo, encoded, EPSILON)
+    assert (path.name, again.mode, encoded.format) == ("picture.gif.png", "RGB", "PNG")
+    assert any("mode P" in note for note in photo.notes)
+
+
+def test_the_transparent_value_of_deep_grey_is_kept_and_stays_transparent(tmp_path):
+    source = tmp_path / "deep.png"
+    values = np.random.default_rng(0).integers(0, 65536, (64, 64), dtype=np.uint16)
+    values[:20] = 4000
+    Image.fromarray(values).save(source, transparency=4000)
+    (tmp_path / "out").mkdir()
+    _, path, _ = protected_file(source, tmp_path / "out")
+    with Image.open(path) as after:
+        assert after.info["transparency"] == 4000
+        assert np.array_equal(np.asarray(after) == 4000, values == 4000)
+        assert not np.array_equal(np.asarray(after), values)
+
+
+@pytest.mark.parametrize(("data", "said"), [(b"%!PS", "PostScript"), (b"", "cannot be read"), (b"GIF89a", "cannot")])
+def test_what_is_no_photo_is_told_in_a_sentence(tmp_path, data, said):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(data)
+    with pytest.raises(ArsbenchError, match=said) as error:
+        read_photo(path)
+    assert "\n" not in str(error.value)

@@ -16,7 +16,7 @@ from arsbench.photos.picture import BACK, ORIENTATION
 
 FACE_BOXES = {
     "portrait.jpg": "260,300,660,700",
-    "landscape.png": "700,150,1000,450",
+    "landscape.png": "350,75,606,331",
     "large.jpg": "1400,700,2400,1700",
     "grey.jpg": "150,100,406,356",
     "deep.png": "150,100,406,356",
@@ -75,7 +75,7 @@ def make(name: str, path: Path, scale: float = 1.0) -> Path:
     if name == "portrait.jpg":
         with_face(900, 1200, (40, 260, 300, 400)).save(path, quality=90, exif=exif, icc_profile=icc)
     elif name == "landscape.png":
-        with_face(1600, 900, (41, 700, 150, 300)).save(path, exif=exif, icc_profile=icc)
+        with_face(900, 420, (41, 350, 75, 256)).save(path, exif=exif, icc_profile=icc)
     elif name == "large.jpg":
         place = [round(v * scale) for v in (1400, 700, 1000)]
         with_face(round(4000 * scale), round(3000 * scale), (42, *place)).save(path, quality=85, exif=exif)

@@ -48,6 +48,7 @@ def _make_rows(
     power = np.clip(strength + 0.2 * strength * rng.standard_normal(len(rows)), 0, None)
     painted = rows["protector"].isin(["none", "noise", "brighten", "shade"])
     rows["epsilon"], rows["condition"] = epsilon, ""
+    rows["weights"], rows["trained_on"] = "", ""
     rows["mse"] = 0.3 * power**2
     rows["psnr"] = -10 * np.log10(rows["mse"] / 4 + 1e-8)
     rows["lpips"], rows["ssim"] = 0.5 * power, 1 - 0.6 * power

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from arsbench.photos.enlarge import REDUCERS, Seen, enlarged, feather
+
+INSIDE = (False, False, False, False)
+AROUND = (True, True, True, True)
+
+
+def noise(epsilon=0.3, side=64):
+    return epsilon * (2 * torch.rand((3, side, side), generator=torch.Generator().manual_seed(0)) - 1)
+
+
+@pytest.mark.parametrize("reducer", sorted(REDUCERS))
+@pytest.mark.parametrize(
+    ("height", "width", "fades"), [(256, 256, AROUND), (700, 480, (True, False, True, False)), (50, 40, INSIDE)]
+)
+def test_what_is_seen_is_what_pillow_makes_of_the_enlarged_noise(reducer, height, width, fades):
+    made = noise()
+    seen = Seen(64, height, width, fades)(made, reducer)
+    large = enlarged(made, height, width) * feather(height, width, fades)[..., None]
+    for plane, expected in zip(np.moveaxis(large, 2, 0), seen, strict=True):
+        reduced = np.asarray(Image.fromarray(plane.copy()).resize((64, 64), REDUCERS[reducer]))
+        # The clamp of what bicubic enlarging overshoots is the one difference.
+        assert np.abs(reduced - expected.numpy()).mean() < 0.004
+
+
+def test_enlarged_noise_is_no_larger_than_the_noise():
+    made = torch.where(noise() > 0, 0.3, -0.3)
+    large = enlarged(made, 333, 257)
+    assert large.shape == (333, 257, 3)
+    assert np.abs(large).max() == pytest.approx(0.3)
+
+
+def test_feathered_noise_ends_at_the_crop_but_not_at_the_border_of_the_photo():
+    weights = feather(160, 160, (True, False, False, True))
+    assert weights[80, 0] < 0.02
+    assert weights[159, 80] < 0.02
+    assert weights[80, 159] == weights[0, 80] == weights[80, 80] == 1
+    assert (np.diff(weights[80, :20]) >= 0).all()
+
+
+def test_corrected_noise_is_seen_nearer_to_what_was_wanted():
+    wanted = torch.nn.functional.avg_pool2d(noise(0.9), 5, 1, 2)
+    seen = Seen(64, 300, 300, INSIDE)
+    corrected = seen.corrected(wanted, 0.3)
+    assert float(corrected.abs().max()) <= 0.3 + 1e-6
+    for reducer in REDUCERS:
+        before, after = ((seen(n, reducer) - wanted).square().mean() for n in (wanted, corrected))
+        assert after < before / 2
