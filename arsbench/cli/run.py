@@ -26,7 +26,7 @@ def setting(name: str, help: str, **more: Any) -> Callable[[Command], Command]:
 
 
 @click.command()
-@setting("protector", "Names, a comma list, all, or FILE.py:Class.")
+@setting("protector", "Names, a comma list, all, FILE.py:Class or folder:DIR.")
 @setting("manipulator", "Names, a comma list, all, or FILE.py:Class.")
 @setting("perturbation", "As above, a named set, or none.")
 @setting("level", "all, 0,3,5 or 1-5; level 0 is always evaluated.")

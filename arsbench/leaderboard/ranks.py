@@ -194,7 +194,7 @@ def board(folders: Sequence[Path], track: str = "open") -> list[Standing]:
             ("P", entry.protocol_hash != hash_),
             ("W", entry.withdrawn),
         ]
-        control = entry.method.class_.removeprefix("arsbench:") in CONTROLS
+        control = entry.method.kind == "code" and entry.method.class_ in {f"arsbench:{name}" for name in CONTROLS}
         letters = "".join(letter for letter, holds in marks if holds)
         made.append(Standing(entry, None, control, letters, passed[-1] if passed else None, folder))
     ranked = [one for one in made if not one.control and not _UNRANKED & set(one.marks)]

@@ -24,7 +24,8 @@ from arsbench.scoring.amplification import AMPLIFICATION_THRESHOLD
 from arsbench.scoring.sr import SR_THRESHOLD
 from arsbench.scoring.unrecovered import UNRECOVERED_THRESHOLD
 
-STEPS = 50
+STEPS, GREY_STEPS = 50, 100
+"""Grey noise has one value where colours have three, and takes longer to find."""
 MOMENTUM = 0.9
 STEP_SHARE = 0.25
 """First step size over epsilon; it falls to a tenth of that."""
@@ -89,7 +90,7 @@ def ensemble_noise(
     epsilon: float,
     seen: Sequence[Seen],
     grey: bool = False,
-    steps: int = STEPS,
+    steps: int | None = None,
     seed: int = 0,
 ) -> Tensor:
     """Noise for the faces of one photo, as it is to be enlarged.
@@ -101,12 +102,13 @@ def ensemble_noise(
         epsilon: L_inf budget in [-1, 1] units.
         seen: what reductions show of each face's noise.
         grey: the same noise on all channels.
-        steps: of the attack.
+        steps: of the attack; by default :data:`STEPS` or :data:`GREY_STEPS`.
         seed: of the draws.
 
     Returns:
         ``[B, 3, S, S]``, within ``epsilon``.
     """
+    steps = (GREY_STEPS if grey else STEPS) if steps is None else steps
     draws = generator(keys[0], "protect-photo", seed)
     platform, reducers = views(), list(REDUCERS)
     side_by_side = x.device.type == "cpu" and all(model.thread_safe for model in manipulators)

@@ -46,13 +46,39 @@ def read_manifest(run: str | Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
         known = manifest["format"] == FORMAT and {"key", "protectors", "images"} <= manifest["plan"].keys()
+        if known:
+            _check(manifest)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ArsbenchError(f"{run} is not a run: it has no {MANIFEST}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ArsbenchError(f"{path} cannot be read; give another folder, or remove it and run again") from error
     if not known:
         raise ArsbenchError(f"{path} was written by another version of arsbench")
     return manifest
+
+
+def _check(manifest: Mapping[str, Any]) -> None:
+    """Raises ValueError, LookupError, TypeError or AttributeError where what its readers take from it is not there."""
+    plan = manifest["plan"]
+    kinds = (str, str, str, int, int | float, str)
+    for label, key in cell_keys(plan).items():
+        if not isinstance(key, str) or not all(map(isinstance, label, kinds)):
+            raise ValueError("a cell's names are of another kind")
+    if not all(isinstance(epsilon, int | float) for epsilon in epsilons_of(plan)):
+        raise ValueError("a budget is no number")
+    if not all(isinstance(digest, str) for digest in plan["images"].values()):
+        raise ValueError("an image's digest is no text")
+    for name in ("protectors", "manipulators"):
+        if not all(isinstance(entry, str) for entry in plan[name]):
+            raise ValueError(f"the {name} are no texts")
+    for failure in failures_of(manifest):
+        if not isinstance(failure.sentence, str):
+            raise ValueError("a failure is no text")
+    for verdict in manifest.get("void", {}).values():
+        verdict["void"], verdict["reason"]
+    if not isinstance(manifest["starts"], list) or not isinstance(manifest.get("versions", {}), dict):
+        raise ValueError("the starts or versions are of another kind")
+    plan["track"], plan["protocol_hash"]
 
 
 def failures_of(manifest: Mapping[str, Any]) -> list[Failure]:

@@ -230,12 +230,15 @@ def _what_it_is(path: Path) -> str | None:
     for start, said in _NO_CHECKPOINT:
         if head.startswith(start):
             return said
-    if tarfile.is_tarfile(path):
-        return "is a tar archive; unpack it and add the checkpoint that lies in it"
-    if not zipfile.is_zipfile(path):
+    try:
+        if tarfile.is_tarfile(path):
+            return "is a tar archive; unpack it and add the checkpoint that lies in it"
+        if not zipfile.is_zipfile(path):
+            return None
+        with zipfile.ZipFile(path) as archive:
+            names = [Path(name).name for name in archive.namelist()]
+    except Exception:  # a damaged archive fails in any way; what reads it as a checkpoint says so
         return None
-    with zipfile.ZipFile(path) as archive:
-        names = [Path(name).name for name in archive.namelist()]
     if "constants.pkl" in names:
         return "is a TorchScript program, not a checkpoint of weights; add the original checkpoint"
     if "data.pkl" not in names:

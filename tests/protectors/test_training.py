@@ -100,11 +100,11 @@ def test_training_resumed_equals_training_in_one_go(method, tmp_path, monkeypatc
 KILLED = """
 import sys
 from pathlib import Path
-from arsbench import training
-from arsbench.progress import Silent
-from protectors.training import loop
+from arsbench.running.progress import NoProgress
+from arsbench.training import run as training
+from arsbench.protectors.training import loop
 
-class Told(Silent):
+class Told(NoProgress):
     def advance(self, steps=1, now=""):
         print("step", flush=True)
 

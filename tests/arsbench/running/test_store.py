@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -231,3 +232,31 @@ def test_a_run_that_goes_on_with_another_jpeg_library_says_so(tmp_path, before, 
     with RunFolder(tmp_path, PLAN, {"versions": {"jpeg": now}}) as run:
         assert len(run.notes) == notes
         assert all(f"began with {before} and goes on with {now}" in note for note in run.notes)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda plan: plan["cells"][0].pop("level"),
+        lambda plan: plan["cells"][0].update(level="1"),
+        lambda plan: plan["cells"][0].update(protector=None),
+        lambda plan: plan.update(images=[1, 2]),
+        lambda plan: plan.pop("track"),
+    ],
+)
+def test_a_manifest_whose_plan_is_damaged_is_one_sentence(whole, harm):
+    document = json.loads((whole / "manifest.json").read_text())
+    harm(document["plan"])
+    (whole / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(ArsbenchError, match="cannot be read"):
+        store.read_rows(whole)
+
+
+def test_a_part_whose_texts_are_damaged_is_set_aside(whole):
+    table = pq.read_table(parts(whole)[0], partitioning=None)
+    texts = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
+    at = table.column_names.index("protector")
+    pq.write_table(table.set_column(at, table.schema.field("protector"), texts), parts(whole)[0])
+    with opened(whole) as run:
+        assert run.done().sum() == len(EVERYTHING) - 1
+        assert len(run.notes) == 1

@@ -401,6 +401,13 @@ def test_archives_other_formats_and_folders_are_told_for_what_they_are(tmp_path)
         checkpoints.add("psp", tmp_path)
 
 
+def test_a_zip_whose_directory_is_damaged_is_one_sentence(tmp_path):
+    path = psp_file(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"PK\x01\x09", 1))
+    with pytest.raises(ArsbenchError, match="cannot be read as a PyTorch checkpoint"):
+        checkpoints.add("psp", path)
+
+
 def test_counters_that_older_files_lack_are_filled_in(tmp_path):
     state = {key: t for key, t in generator().state_dict().items() if not key.endswith("num_batches_tracked")}
     torch.save(state, tmp_path / "g.pth")
