@@ -47,19 +47,27 @@ def blur(x_p: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def masked_dct(x_p: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
-    """High DCT coefficients of 8 x 8 blocks set to zero, more of the chroma's: HiDDeN's JPEG mask (Zhu et al. 2018)."""
+    """High DCT coefficients set to zero, of the halved chroma more: HiDDeN's JPEG mask (Zhu et al. 2018), at 4:2:0."""
     luma = int(torch.randint(2, 6, (), generator=generator))
     chroma = int(torch.randint(1, luma, (), generator=generator))
+    colours = torch.tensor(YCBCR).to(x)
+    size = x_p.shape[-2:]
+    y, cbcr = torch.einsum("ij,bjhw->bihw", colours, x_p).split((1, 2), 1)
+    halved = _low_frequencies(F.avg_pool2d(cbcr, 2, ceil_mode=True, count_include_pad=False), chroma)
+    cbcr = F.interpolate(halved, size=size, mode="bilinear")
+    return torch.einsum("ij,bjhw->bihw", colours.inverse(), torch.cat([_low_frequencies(y, luma), cbcr], 1))
+
+
+def _low_frequencies(channels: Tensor, diagonals: int) -> Tensor:
+    """``channels`` [B, C, H, W] with the first ``diagonals`` diagonals of each 8 x 8 block's coefficients left."""
+    b, c, h, w = channels.shape
     frequency = torch.arange(8)
-    diagonal = frequency[:, None] + frequency[None, :]
-    mask = torch.stack([diagonal < kept for kept in (luma, chroma, chroma)])[:, None, None].to(x)
-    basis, colours = dct_basis().to(x), torch.tensor(YCBCR).to(x)
-    b, c, h, w = x_p.shape
-    pad = F.pad(torch.einsum("ij,bjhw->bihw", colours, x_p), (0, -w % 8, 0, -h % 8), mode="replicate")
+    mask = (frequency[:, None] + frequency[None, :] < diagonals).to(channels)
+    basis = dct_basis().to(channels)
+    pad = F.pad(channels, (0, -w % 8, 0, -h % 8), mode="replicate")
     blocks = pad.unfold(2, 8, 8).unfold(3, 8, 8)
     blocks = basis.T @ ((basis @ blocks @ basis.T) * mask) @ basis
-    masked = blocks.permute(0, 1, 2, 4, 3, 5).reshape(b, c, *pad.shape[-2:])[..., :h, :w]
-    return torch.einsum("ij,bjhw->bihw", colours.inverse(), masked)
+    return blocks.permute(0, 1, 2, 4, 3, 5).reshape(b, c, *pad.shape[-2:])[..., :h, :w]
 
 
 def dct_basis() -> Tensor:

@@ -17,7 +17,7 @@ from arsbench.contracts import Manipulator, Pair
 from arsbench.draws import seeded
 from arsbench.protectors.ars import ARS
 from arsbench.protectors.networks.ars import AdversarialNet
-from arsbench.protectors.perturbation_module import Operation, drop, perturbation_module, unperturbed
+from arsbench.protectors.perturbation_module import Operation, drop, masked_dct, perturbation_module, unperturbed
 from arsbench.protectors.training import loop
 from arsbench.protectors.training.loop import Objective, Part, log_amplification, protected, soft_clamp
 from arsbench.training.job import TrainingJob
@@ -27,13 +27,11 @@ NOISE_WEIGHT = 10.0
 NOISE_WEIGHT_EPSILON = 0.1
 BASIC_SHARE = 0.2
 """f is trained for this share of the steps and then left as it is, which makes a step faster."""
-GROUPS = 4
-"""p is drawn for each quarter of a batch."""
-CLEAN_GROUPS = 1
-"""So many of them go without p, as (10) is printed."""
-DROPPED_GROUPS = 1
-"""So many go through p_drop alone. Through all of p the noise becomes smooth, and what a smooth noise moves G by is
-little once a perturbation that is not among p's scales it down."""
+GROUPS: tuple[Operation, ...] = (unperturbed, drop, masked_dct, perturbation_module)
+"""What each quarter of a batch goes through: nothing, as (10) is printed; p_drop alone; p_jpeg alone; all of p.
+
+Through all of p the noise becomes smooth and coloured, and what such a noise moves G by is little once a perturbation
+that is not among p's scales it down."""
 DISTANCE_WEIGHT = 10.0
 DISTANCE_ENOUGH = 0.3
 AMPLIFIED_WEIGHT = 1.0
@@ -138,21 +136,16 @@ class Away(Objective):
         """p(x) and p(x_p), by the same draws; x and x_p themselves where the method goes without p."""
         if not self.method.perturbed:
             return x, x_p
-        size = math.ceil(len(x) / GROUPS)
+        size = math.ceil(len(x) / len(GROUPS))
+        first = int(torch.randint(len(GROUPS), (), generator=draws))  # a batch smaller than four meets each in turn
+        groups = GROUPS[first:] + GROUPS[:first]
         clean, attacked = [], []
-        for number, (part, part_p) in enumerate(zip(torch.split(x, size), torch.split(x_p, size), strict=True)):
+        for p, part, part_p in zip(groups, torch.split(x, size), torch.split(x_p, size), strict=False):
             before = draws.get_state()
-            p = self._met(number)
             attacked.append(p(part_p, part, draws))
             draws.set_state(before)
             clean.append(p(part, part, draws))
         return torch.cat(clean), torch.cat(attacked)
-
-    def _met(self, group: int) -> Operation:
-        """What a group of the faces goes through."""
-        if group < CLEAN_GROUPS:
-            return unperturbed
-        return drop if group < CLEAN_GROUPS + DROPPED_GROUPS else perturbation_module
 
     def _undo(self, px_p: Tensor, y: Tensor, keys: list[str]) -> tuple[Tensor, float]:
         """The second term of (10), and the value of (8): both by one pass of G through what q makes of p(x_p)."""
