@@ -102,6 +102,14 @@ def _show(report: Report) -> None:
     type=click.Path(path_type=Path),
     help="A file that the method reads beside its own.",
 )
+@click.option(
+    "--rows",
+    "runs",
+    metavar="RUN",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A run that has rows of the grid already.",
+)
 @click.option("--open-pr", is_flag=True, help="Run the git commands of the pull request, too.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def submit(method: str, open_pr: bool, as_json: bool, **given: Any) -> int:
@@ -112,6 +120,7 @@ def submit(method: str, open_pr: bool, as_json: bool, **given: Any) -> int:
     \b
     Example:  arsbench submit mine.py:Mine --name mine --author "A. Author" --out results/leaderboard/mine
     Example:  arsbench submit folder:pictures --name theirs --author "B. Author" --out theirs --images 1000
+    Example:  arsbench submit pgd --name pgd --author "C. Author" --out entries/pgd --rows results/paper/runs/robustness
     """
     from arsbench.leaderboard import submit as making
     from arsbench.leaderboard.check import check as check_method

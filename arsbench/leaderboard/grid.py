@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 
 from arsbench.contracts import ArsbenchError
+from arsbench.labels import CELL
 from arsbench.running.engines import local
-from arsbench.running.manifest import Failure, failure_documents
+from arsbench.running.manifest import Failure, cell_keys, failure_documents, read_manifest
 from arsbench.running.order import Done
 from arsbench.running.plan import Cell, Image, Plan
 from arsbench.running.prepare import Prepared, prepare
 from arsbench.running.progress import NoProgress
 from arsbench.running.references import ReferenceCache, default_folder
 from arsbench.running.settings import Settings
-from arsbench.running.store import MemoryStore, RunFolder
+from arsbench.running.store import MemoryStore, RunFolder, read_rows
 from arsbench.scoring.controls import CONTROLS
 
 EPSILON, SEED = 0.3, 0
@@ -43,7 +44,11 @@ def settings_of(method: str | type, track: str, images: int, manipulator: str = 
 
 
 def compute(
-    prepared: Prepared, wanted: Wanted, folder: Path | None = None, progress: NoProgress | None = None
+    prepared: Prepared,
+    wanted: Wanted,
+    folder: Path | None = None,
+    progress: NoProgress | None = None,
+    runs: Sequence[Path] = (),
 ) -> tuple[pd.DataFrame, list[Failure]]:
     """The rows of the wanted cells and images, and what failed.
 
@@ -52,6 +57,7 @@ def compute(
         wanted: which rows.
         folder: where rows are kept, so that the work goes on after it was interrupted; ``None`` keeps nothing.
         progress: what is shown meanwhile.
+        runs: whose rows are taken over into ``folder`` where they are the same; see :func:`rows_of`.
     """
     plan = prepared.plan
     left_out = ~np.array([[wanted(cell, image) for image in plan.images] for cell in plan.cells], dtype=bool)
@@ -64,9 +70,34 @@ def compute(
             failures = local.run(plan, prepared.source, benches, memory, None, shown)
         return memory.rows(), failures
     with _PartOnDisk(folder, plan, prepared, left_out) as store, shown:
+        if runs and not RunFolder.done(store).any():
+            store.append(rows_of(plan, runs).to_dict("list"))
         failures = local.run(plan, prepared.source, benches, store, None, shown)
         store.update(state="failed" if failures else "finished", failures=failure_documents(failures))
         return store.rows(), failures
+
+
+def rows_of(plan: Plan, runs: Sequence[Path]) -> pd.DataFrame:
+    """The rows of runs that the plan would compute alike: of cells with its content keys, of images with its pixels.
+
+    Raises:
+        ArsbenchError: not a run, or a run that has none.
+    """
+    keys, digests = {cell.label: cell.key for cell in plan.cells}, {image.key: image.digest for image in plan.images}
+    tables = []
+    for run in runs:
+        document, rows = read_manifest(run)["plan"], read_rows(run)
+        cells = [label for label, key in cell_keys(document).items() if keys.get(label) == key]
+        images = [key for key, digest in document["images"].items() if digests.get(key) == digest]
+        labels = pd.MultiIndex.from_frame(rows[list(CELL)].fillna({"epsilon": 0.0}))
+        same = rows[labels.isin(cells) & rows["image"].isin(images)]
+        if same.empty or document["device"] != plan.device:
+            raise ArsbenchError(
+                f"{run} has no row that would be computed alike today: other pictures, code, weights or settings; "
+                "leave it out, and the rows are computed"
+            )
+        tables.append(same)
+    return pd.concat(tables, ignore_index=True).drop_duplicates([*CELL, "image"])
 
 
 class _OfTheWanted(NoProgress):

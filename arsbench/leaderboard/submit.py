@@ -47,6 +47,7 @@ class Submission:
         name: of the entry.
         out: the entry's folder, made anew.
         beside: files that the method reads from its own folder, such as weights.
+        runs: folders of runs whose rows are taken where they would be computed alike.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Submission:
     images: int = 100
     track: str = "open"
     beside: Sequence[Path] = field(default_factory=tuple)
+    runs: Sequence[Path] = field(default_factory=tuple)
 
 
 class VoidRun(ArsbenchError):
@@ -88,6 +90,7 @@ def submit(given: Submission, flags: Sequence[Flag] = (), progress: NoProgress |
         lambda cell, _: cell.protector == name or (cell.protector in ("none", "noise") and cell.severity.level == 0),
         RUNS / f"entry-{plan.key}",
         progress,
+        given.runs,
     )
     if failures:
         raise ArsbenchError(failures[0].sentence)

@@ -3,13 +3,17 @@ from __future__ import annotations
 import json
 import subprocess
 
+import pandas as pd
 import pytest
 
+import arsbench
 from arsbench.contracts import ArsbenchError
 from arsbench.leaderboard import submit as making
 from arsbench.leaderboard.aggregates import aggregates_of, worst_case
 from arsbench.leaderboard.entry import read_entry
+from arsbench.leaderboard.grid import compute, prepared_for
 from arsbench.leaderboard.submit import Submission, open_pull_request, pull_request, submit
+from arsbench.running.engines import local
 
 
 def test_the_aggregates_are_means_at_level_5(made, forge):
@@ -136,3 +140,29 @@ def test_a_control_that_misses_stops_the_submission(made, monkeypatch, tmp_path)
     with pytest.raises(making.VoidRun, match="not deterministic"):
         submit(Submission("step.py:Step", "void", tmp_path / "void", ["A. Author"], images=2))
     assert not (tmp_path / "void").exists()
+
+
+@pytest.fixture
+def run_of_brighten(tmp_path):
+    arsbench.run("brighten", "psp-recon", "jpeg", "0,1", images=1, out=tmp_path / "run", cache=False)
+    return tmp_path / "run"
+
+
+def _wanted(cell, _):
+    return cell.protector == "brighten" and cell.severity.perturbation in ("none", "jpeg") and cell.severity.level <= 1
+
+
+def test_rows_of_a_run_are_taken_and_not_computed_again(run_of_brighten, tmp_path, monkeypatch):
+    prepared, _ = prepared_for("brighten", "open", 1, "psp-recon")
+    monkeypatch.setattr(local, "evaluate", lambda *_: pytest.fail("a row was computed again"))
+    rows, failures = compute(prepared, _wanted, tmp_path / "entry", runs=[run_of_brighten])
+    there = arsbench.load_results(run_of_brighten)
+    own = there[there["protector"] == "brighten"].reset_index(drop=True)
+    assert not failures
+    pd.testing.assert_frame_equal(rows[rows["protector"] == "brighten"].reset_index(drop=True), own)
+
+
+def test_rows_of_other_settings_are_refused(run_of_brighten, tmp_path):
+    prepared, _ = prepared_for("brighten", "open", 1, "simswap")
+    with pytest.raises(ArsbenchError, match="no row that would be computed alike today"):
+        compute(prepared, _wanted, tmp_path / "entry", runs=[run_of_brighten])
