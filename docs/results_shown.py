@@ -1,7 +1,7 @@
 """Brings the tables that README.md and docs/ show up to date with ``results/``: ``python docs/results_shown.py``.
 
-They stand between ``<!-- results/FILE.md -->`` and ``<!-- end -->``; ``<!-- results/FILE.md psp-mix -->`` takes of a file with
-several tables the one whose title names psp-mix.
+They stand between ``<!-- results/FILE.md -->`` and ``<!-- end -->``; ``<!-- results/FILE.md psp-mix -->`` takes of a
+file with several tables the one whose title names psp-mix.
 """
 
 from __future__ import annotations
