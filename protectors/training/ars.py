@@ -7,6 +7,7 @@ y there, and maximised. What is met in training is the paper's p and q, none of 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from arsbench.contracts import Manipulator, Pair
 from arsbench.draws import seeded
 from arsbench.protectors.ars import ARS
 from arsbench.protectors.networks.ars import AdversarialNet
-from arsbench.protectors.perturbation_module import Operation, drop, masked_dct, perturbation_module, unperturbed
+from arsbench.protectors.perturbation_module import YCBCR, Operation, drop, masked_dct, perturbation_module, unperturbed
 from arsbench.protectors.training import loop
 from arsbench.protectors.training.loop import Objective, Part, log_amplification, protected, soft_clamp
 from arsbench.training.job import TrainingJob
@@ -61,6 +62,11 @@ def noise_weight(epsilon: float) -> float:
     At 0.1 it costs 10 * 0.01 = 0.1; an unchanged lambda would make it 0.9 at 0.3.
     """
     return NOISE_WEIGHT * (NOISE_WEIGHT_EPSILON / epsilon) ** 2
+
+
+def luma(pictures: Tensor) -> Tensor:
+    """``[B, 3, H, W]`` -> ``[B, 1, H, W]`` (BT.601)."""
+    return torch.einsum("j,bjhw->bhw", torch.tensor(YCBCR[0]).to(pictures), pictures).unsqueeze(1)
 
 
 class Away(Objective):
@@ -120,17 +126,18 @@ class Away(Objective):
     def gain(self, pair: Pair) -> Tensor:
         """``[B]``: the distance from y; and a little for an output that no levels tool brings back, and that G made.
 
-        The distance alone ends in brightening, or in painted shadows that the manipulator only reproduces.
+        The distance alone ends in brightening, or in painted shadows that the manipulator only reproduces. Distance
+        and amplification are of the outputs' luma: noise that moves colours alone is not a robust one.
         """
         unrecovered = self.job.metrics["unrecovered"].measure(pair)
         assert unrecovered is not None
         lost = torch.log(unrecovered.float().clamp(max=LOST_ENOUGH) + 0.05)
-        amplified = log_amplification(pair).clamp(max=AMPLIFIED_ENOUGH)
+        amplified = log_amplification(replace(pair, y=luma(pair.y), y_p=luma(pair.y_p))).clamp(max=AMPLIFIED_ENOUGH)
         return self.distance(pair.y_p, pair.y) + lost + AMPLIFIED_WEIGHT * amplified
 
     def distance(self, y_p: Tensor, y: Tensor) -> Tensor:
-        """What (9) and the first terms of (2) and (10) become, ``[B]``: the mse from y, up to an amount."""
-        return DISTANCE_WEIGHT * (y_p - y).square().mean((1, 2, 3)).clamp(max=DISTANCE_ENOUGH)
+        """What (9) and the first terms of (2) and (10) become, ``[B]``: the luma's mse from y, up to an amount."""
+        return DISTANCE_WEIGHT * luma(y_p - y).square().mean((1, 2, 3)).clamp(max=DISTANCE_ENOUGH)
 
     def _perturb(self, x: Tensor, x_p: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """p(x) and p(x_p), by the same draws; x and x_p themselves where the method goes without p."""
