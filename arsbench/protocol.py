@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from PIL import features
+
 from arsbench import registry
 from arsbench.contracts import ArsbenchError, Perturbation
 from arsbench.draws import PROTOCOL_NAME
@@ -40,7 +42,21 @@ MANIPULATORS = ("psp-recon", "psp-mix", "simswap", "styleclip")
 PERTURBATION_SETS = {
     "paper-six": ("saturation", "contrast", "dropout", "gaussian_blur", "downscale", "jpeg"),
 }
-"""Named sets of perturbations; ``all`` is the first."""
+"""The named set of perturbations that scores are of; ``all`` stands for it. It and its levels enter the hash."""
+
+FURTHER_SETS = {
+    "unseen": ("webp", "avif", "gaussian_noise", "gamma", "crop_resize", "rotation"),
+    "deeperforensics": (
+        "df_color_saturation",
+        "df_color_contrast",
+        "df_block_wise",
+        "df_gaussian_noise",
+        "df_gaussian_blur",
+        "df_jpeg",
+    ),
+    "removals": ("median", "platform_chain", "denoiser"),
+}
+"""Named sets beside it: no score of the board depends on them, so they stay out of the hash (docs/protocol.md)."""
 
 DEFAULT_SET = "paper-six"
 
@@ -157,8 +173,14 @@ def groups(kind: str) -> Mapping[str, tuple[str, ...]]:
     """What ``all`` and the named sets stand for, of ``protector``, ``perturbation`` or ``manipulator``."""
     registered = set(registry.names(kind))
     table = {"protector": PROTECTORS, "manipulator": MANIPULATORS, "perturbation": PERTURBATION_SETS[DEFAULT_SET]}[kind]
-    sets = PERTURBATION_SETS if kind == "perturbation" else {}
+    sets = {**PERTURBATION_SETS, **_further_sets()} if kind == "perturbation" else {}
     return {"all": tuple(name for name in table if name in registered), **sets}
+
+
+def _further_sets() -> dict[str, tuple[str, ...]]:
+    """Those of :data:`FURTHER_SETS`, without the codec that this machine's Pillow lacks."""
+    lacking = set() if features.check("avif") else {"avif"}
+    return {name: tuple(one for one in members if one not in lacking) for name, members in FURTHER_SETS.items()}
 
 
 def check_track(track: str) -> None:

@@ -27,9 +27,13 @@ class GaussianBlur(Perturbation):
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1], of any size -> the same range; differentiable."""
-        radius = math.ceil(3 * parameter)
-        kernel = get_gaussian_kernel1d(2 * radius + 1, parameter, dtype=torch.float64)[0].tolist()
-        return _filtered(_filtered(x, kernel, -2), kernel, -1)
+        return blurred(x, 2 * math.ceil(3 * parameter) + 1, parameter)
+
+
+def blurred(x: Tensor, size: int, sigma: float) -> Tensor:
+    """``x`` [B, 3, H, W] through a Gaussian kernel of ``size`` pixels, the border reflected; of any size."""
+    kernel = get_gaussian_kernel1d(size, sigma, dtype=torch.float64)[0].tolist()
+    return _filtered(_filtered(x, kernel, -2), kernel, -1)
 
 
 def _filtered(x: Tensor, kernel: list[float], dim: int) -> Tensor:

@@ -6,19 +6,16 @@ import functools
 import io
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
-from arsbench.contracts import Levels, Perturbation
-
-Pixels = NDArray[np.uint8]
+from arsbench.contracts import Levels
+from arsbench.perturbations.codec import Codec, Pixels
 
 HALF_UP = 0.5 + 1e-4
 """libjpeg rounds coefficients half away from zero; the excess keeps ties up that float32 puts just below."""
@@ -43,18 +40,16 @@ CHROMINANCE = (
 """Quantisation of Cb and Cr at quality 50 (ITU-T T.81, Table K.2)."""
 
 
-class Jpeg(Perturbation):
+class Jpeg(Codec):
     """JPEG with 4:2:0 chroma at the quality that the parameter gives, as Pillow's libjpeg writes and reads it."""
 
     name = "jpeg"
     levels: ClassVar[Levels] = (90, 75, 60, 45, 30)
     batch_invariant: ClassVar[bool] = True
 
-    def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
-        """``x`` [B, 3, H, W] in [-1, 1] -> what the real codec leaves of it, 8 bit; without a gradient."""
-        pixels = ((x.detach().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        coded = np.stack(list(_threads().map(lambda image: decode(encode(image, round(parameter))), pixels)))
-        return (torch.from_numpy(coded).permute(0, 3, 1, 2).to(x) / 127.5 - 1).contiguous()
+    def code(self, pixels: Pixels, parameter: float) -> Pixels:
+        """uint8 pixels ``[H, W, 3]`` -> what the codec leaves of them."""
+        return decode(encode(pixels, round(parameter)))
 
     def differentiable(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """The twin: libjpeg's steps as tensor operations; it rounds like the codec, and gradients pass the rounding."""
@@ -80,12 +75,6 @@ def decode(data: bytes) -> Pixels:
     """The bytes of a JPEG file -> uint8 pixels ``[H, W, 3]``."""
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB"))
-
-
-@functools.cache
-def _threads() -> ThreadPoolExecutor:
-    """The codec's; it lets go of Python's lock while it works."""
-    return ThreadPoolExecutor(thread_name_prefix="jpeg")
 
 
 # --- the twin's steps -----------------------------------------------------------------------------------------------

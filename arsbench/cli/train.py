@@ -24,7 +24,7 @@ from arsbench.cli.output import DONE
 @click.option("--accumulate", type=click.IntRange(min=1), default=1, show_default=True, help="Parts of a step's batch.")
 @click.option("--checkpointing", is_flag=True, help="Keep less of the manipulator in memory; a step takes longer.")
 def train(name: str, manipulator: str, track: str, out: Path | None, **options: Any) -> int:
-    """Train a protector against a manipulator, or a manipulator: psp, simswap, styleclip.
+    """Train a protector against a manipulator, a manipulator (psp, simswap, styleclip), or the removal denoiser.
 
     Started again, it goes on where it stopped.
 

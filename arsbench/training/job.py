@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ class TrainingJob:
         accumulate: parts that a protector's batch is worked through in, for memory; their gradients are added up.
         checkpointing: compute what lies inside the manipulator's blocks again on the way back instead of keeping it.
         revision: of the code, for the card; ``None`` where it is not known.
+        protect: (x, keys, number) -> x_p, delivered: by a protector that ships, another for each number.
+        protections: after so many numbers they come again.
     """
 
     faces: Callable[[int, int], tuple[Tensor, list[str]]]
@@ -56,6 +58,8 @@ class TrainingJob:
     accumulate: int = 1
     checkpointing: bool = False
     revision: str | None = None
+    protect: Callable[[Tensor, Sequence[str], int], Tensor] = lambda x, keys, number: x
+    protections: int = 1
 
     def autocast(self) -> torch.autocast:
         """Where forward passes run: in bfloat16, or in float32 on a CPU without AVX-512.

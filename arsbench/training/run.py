@@ -26,6 +26,7 @@ from arsbench.running.provenance import git_revision
 from arsbench.scoring.lpips import load_lpips
 from arsbench.scoring.metrics import all_metrics
 from arsbench.training.job import TrainingJob
+from arsbench.training.protections import Protections
 
 VALIDATION_FIRST = len(shipped.CONDITION_SEEDS)
 VALIDATION_FACES = 128
@@ -74,10 +75,11 @@ def train(
     check_track(track)
     check_epsilon(epsilon)
     kind, _, function = trainable(name)
-    if kind == "manipulator" and track != "open":
-        raise ArsbenchError(f"manipulator '{name}' is trained on track 'open' alone; the official models are finished")
+    if kind != "protector" and track != "open":
+        raise ArsbenchError(f"{kind} '{name}' is trained on track 'open' alone")
     place = choose_device(device)
     model = make_manipulator(registry.find("manipulator", manipulator), track, place) if kind == "protector" else None
+    protections = Protections(track, place, epsilon)
     validation = faces_of(track, "val", VALIDATION_FIRST + VALIDATION_FACES)
 
     shown: list[int] = []
@@ -110,6 +112,8 @@ def train(
         accumulate=accumulate,
         checkpointing=checkpointing,
         revision=git_revision(),
+        protect=protections,
+        protections=len(protections),
     )
     with progress:
         return function(job, model)
@@ -139,7 +143,7 @@ Train = Callable[[TrainingJob, Manipulator | None], Path]
 def trainer_of(kind: str, cls: Any) -> Train | None:
     """What trains a class: the function that its ``training`` names, or its own ``train``; ``None`` without either.
 
-    The function of a protector takes the class, the job and the manipulator, that of a manipulator the job alone.
+    The function of a protector takes the class, the job and the manipulator, that of another method the job alone.
     """
     named: str | None = getattr(cls, "training", None)
     if named is None:
@@ -162,6 +166,8 @@ def trainable(name: str) -> tuple[str, Any, Train]:
     families = {known.split("-")[0]: known for known in manipulators}
     if is_file or name in protectors:
         kind, method = "protector", registry.find("protector", name)
+    elif name in registry.names("perturbation"):
+        kind, method = "perturbation", registry.find("perturbation", name)
     elif name in manipulators or name in families:
         kind, method = "manipulator", registry.find("manipulator", families.get(name, name))
     else:

@@ -18,7 +18,7 @@ from arsbench.contracts import Manipulator, Pair
 from arsbench.draws import seeded
 from arsbench.protectors.ars import ARS
 from arsbench.protectors.networks.ars import AdversarialNet
-from arsbench.protectors.perturbation_module import YCBCR, Operation, drop, masked_dct, perturbation_module, unperturbed
+from arsbench.protectors.perturbation_module import YCBCR, Operation, drop, perturbation_module, unperturbed
 from arsbench.protectors.training import loop
 from arsbench.protectors.training.loop import Objective, Part, log_amplification, protected, soft_clamp
 from arsbench.training.job import TrainingJob
@@ -28,11 +28,11 @@ NOISE_WEIGHT = 10.0
 NOISE_WEIGHT_EPSILON = 0.1
 BASIC_SHARE = 0.2
 """f is trained for this share of the steps and then left as it is, which makes a step faster."""
-GROUPS: tuple[Operation, ...] = (unperturbed, drop, masked_dct, perturbation_module)
-"""What each quarter of a batch goes through: nothing, as (10) is printed; p_drop alone; p_jpeg alone; all of p.
+GROUPS: tuple[Operation, ...] = (unperturbed, drop, perturbation_module, perturbation_module)
+"""What each quarter of a batch goes through: nothing, as (10) is printed; p_drop alone; all of p, twice.
 
-Through all of p the noise becomes smooth and coloured, and what such a noise moves G by is little once a perturbation
-that is not among p's scales it down."""
+Through all of p alone the noise becomes smooth, and what a smooth noise moves G by is little once a perturbation that
+is not among p's scales it down."""
 DISTANCE_WEIGHT = 10.0
 DISTANCE_ENOUGH = 0.3
 AMPLIFIED_WEIGHT = 1.0

@@ -1,4 +1,4 @@
-"""What all six perturbations promise."""
+"""What all perturbations promise."""
 
 from __future__ import annotations
 
@@ -8,22 +8,44 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import features
 from torch import Tensor
 
 from arsbench.contracts import Perturbation
 from arsbench.faces.delivery import deliver
 from arsbench.faces.shipped import load_faces
+from arsbench.perturbations import deeperforensics
+from arsbench.perturbations.avif import Avif
 from arsbench.perturbations.contrast import Contrast
+from arsbench.perturbations.crop_resize import CropResize
+from arsbench.perturbations.denoiser import Denoiser
 from arsbench.perturbations.downscale import Downscale
 from arsbench.perturbations.dropout import Dropout
+from arsbench.perturbations.gamma import Gamma
 from arsbench.perturbations.gaussian_blur import GaussianBlur
+from arsbench.perturbations.gaussian_noise import GaussianNoise
 from arsbench.perturbations.jpeg import Jpeg
+from arsbench.perturbations.median import Median
+from arsbench.perturbations.platform_chain import PlatformChain
+from arsbench.perturbations.rotation import Rotation
 from arsbench.perturbations.saturation import Saturation
+from arsbench.perturbations.webp import Webp
 from arsbench.scoring.psnr import peak_signal_to_noise
 from arsbench.scoring.ssim import StructuralSimilarity
 
 SIX = [Saturation, Contrast, Dropout, GaussianBlur, Downscale, Jpeg]
-each = pytest.mark.parametrize("perturbation", SIX, ids=lambda p: p.name)
+UNSEEN = [Webp, *([Avif] if features.check("avif") else []), GaussianNoise, Gamma, CropResize, Rotation]
+DISTORTIONS = [
+    deeperforensics.ColorSaturation,
+    deeperforensics.ColorContrast,
+    deeperforensics.BlockWise,
+    deeperforensics.GaussianNoiseColor,
+    deeperforensics.GaussianBlurKernel,
+    deeperforensics.Jpeg,
+]
+REMOVALS = [Median, PlatformChain, Denoiser]
+each = pytest.mark.parametrize("perturbation", [*SIX, *UNSEEN, *DISTORTIONS, *REMOVALS], ids=lambda p: p.name)
+each_of_the_six = pytest.mark.parametrize("perturbation", SIX, ids=lambda p: p.name)
 TRACKS = ("open", "paper")
 
 
@@ -39,7 +61,7 @@ def effect(before: Tensor, after: Tensor) -> tuple[float, float]:
     return float(psnr), float(ssim.compare(ssim.features(before), ssim.features(after)).mean())
 
 
-@each
+@each_of_the_six
 def test_the_levels_are_the_protocols(perturbation: type[Perturbation]) -> None:
     table = {
         "saturation": {"open": (0.4, 0.3, 0.2, 0.1, 0.0)},

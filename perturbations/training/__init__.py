@@ -1,0 +1,1 @@
+"""Training of the perturbations that are learned."""
