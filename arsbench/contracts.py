@@ -169,6 +169,7 @@ class Pair:
         px_p: p(x_p), delivered.
         seen: the face descriptors of y_p, float64 ``[B, D]``.
         aim: the descriptors of the face that the forger aims at, likewise.
+        known: by a picture's name, what was computed of it before, for :meth:`of`.
     """
 
     y: Tensor
@@ -180,6 +181,7 @@ class Pair:
     px_p: Tensor | None = None
     seen: Tensor | None = None
     aim: Tensor | None = None
+    known: dict[str, dict[object, Any]] = field(default_factory=dict, repr=False, compare=False)
     _computed: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def pictures(self) -> dict[str, Tensor]:
@@ -192,6 +194,14 @@ class Pair:
         if function not in self._computed:
             self._computed[function] = function(self)
         made: Made = self._computed[function]
+        return made
+
+    def of(self, name: str, function: Callable[[Tensor], Made]) -> Made:
+        """``function`` of the picture of that name, computed once for all pairs that know the same of it."""
+        known = self.known.setdefault(name, {})
+        if function not in known:
+            known[function] = function(getattr(self, name))
+        made: Made = known[function]
         return made
 
 

@@ -24,6 +24,7 @@ class GaussianBlur(Perturbation):
         "open": (0.5, 0.75, 1.0, 1.5, 2.0),
         "paper": (1.17, 1.5, 2.17, 2.83, 3.5),
     }
+    batch_invariant: ClassVar[bool] = True
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1], of any size -> the same range; differentiable."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,10 +26,12 @@ class Reference:
     Attributes:
         y: ``[B, 3, H, W]`` clamped to [-1, 1].
         features: its features by metric; a metric that is not defined for its size is absent.
+        known: what else was computed of it, see :meth:`arsbench.contracts.Pair.of`.
     """
 
     y: Tensor
     features: dict[str, Features]
+    known: dict[object, Any] = field(default_factory=dict)
 
 
 class Scorer:
@@ -58,7 +61,11 @@ class Scorer:
 
     @torch.no_grad()
     def score(
-        self, pair: Pair, reference: Reference | None = None, clean: Reference | None = None
+        self,
+        pair: Pair,
+        reference: Reference | None = None,
+        clean: Reference | None = None,
+        output: Reference | None = None,
     ) -> dict[str, Tensor]:
         """Every metric of ``pair``; with ``clean``, also the ``*_clean_reference`` columns.
 
@@ -67,6 +74,7 @@ class Scorer:
             reference: :meth:`reference` of ``pair.y``, if at hand.
             clean: :meth:`reference` of G(x). The second set of columns compares y_p with it and, for amplification,
                 p(x_p) with x, the inputs that belong to the two outputs.
+            output: :meth:`reference` of ``pair.y_p``, if at hand.
 
         Returns:
             float32 ``[B]`` by column name; a metric whose inputs are missing is absent.
@@ -74,14 +82,18 @@ class Scorer:
         Raises:
             ArsbenchError: y_p or y holds NaN, shapes differ, or pictures are below 11 pixels.
         """
+        unperturbed = pair.px is None or pair.px is pair.x
         pair = clamped(pair)
         check(pair)
-        reference, output = reference or self.reference(pair.y), self.reference(pair.y_p)
+        reference, output = reference or self.reference(pair.y), output or self.reference(pair.y_p)
+        pair.known.update(y=reference.known, y_p=output.known)
         scores = self._columns(pair, reference, output)
         if clean is not None:
             after = pair.x_p if pair.px_p is None else pair.px_p
             against = Pair(clean.y, pair.y_p, pair.x, pair.x_p, clean.y, pair.x, after)
-            columns = self._columns(against, clean, output)
+            against.known.update(y=clean.known, y_p=output.known)
+            same = clean is reference and unperturbed
+            columns = dict(scores) if same else self._columns(against, clean, output)
             del columns[MaskedSuccessRateICML2026.name]
             scores |= {f"{name}{CLEAN_REFERENCE}": values for name, values in columns.items()}
         return scores
@@ -136,5 +148,5 @@ def check(pair: Pair) -> None:
                 f"{name} has shape {list(picture.shape)} and y {list(pair.y.shape)}; all must be the same [B, 3, H, W]"
             )
     for name, picture in (("y", pair.y), ("y_p", pair.y_p)):
-        if bool(picture.isnan().any()):
+        if bool(picture.sum().isnan()):
             raise ArsbenchError(f"{name} holds NaN; the manipulator gave no picture for its input")

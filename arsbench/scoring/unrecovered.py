@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from arsbench.contracts import Metric, Pair
 
 UNRECOVERED_THRESHOLD = 0.25
+
+
+class Centred(NamedTuple):
+    """A picture less its channels' means, float64 ``[B, C, H W]``, and the sums of its squares ``[B, C]``."""
+
+    values: Tensor
+    squares: Tensor
+
+
+def centred(picture: Tensor) -> Centred:
+    """``picture`` [B, C, H, W] less its channels' means."""
+    values = picture.flatten(2).double()
+    values = values - values.mean(2, keepdim=True)
+    return Centred(values, values.square().sum(2))
 
 
 def unrecovered_share(y: Tensor, y_p: Tensor) -> Tensor:
@@ -20,9 +36,11 @@ def unrecovered_share(y: Tensor, y_p: Tensor) -> Tensor:
     Returns:
         float64 ``[B]`` in [0, 1]: 0 for y_p = a y + b, 1 for a blank y_p.
     """
-    y, y_p = y.flatten(2).double(), y_p.flatten(2).double()
-    y, y_p = y - y.mean(2, keepdim=True), y_p - y_p.mean(2, keepdim=True)
-    s_yy, s_pp, s_yp = y.square().sum(2), y_p.square().sum(2), (y * y_p).sum(2)
+    return _share(centred(y), centred(y_p))
+
+
+def _share(y: Centred, y_p: Centred) -> Tensor:
+    s_yy, s_pp, s_yp = y.squares, y_p.squares, (y.values * y_p.values).sum(2)
     explained = torch.where(s_pp > 0, s_yp.clamp(min=0).square() / s_pp.clamp(min=torch.finfo(s_pp.dtype).tiny), 0)
     total = s_yy.sum(1)
     share = (s_yy - explained).sum(1) / total.clamp(min=torch.finfo(total.dtype).tiny)
@@ -31,7 +49,7 @@ def unrecovered_share(y: Tensor, y_p: Tensor) -> Tensor:
 
 def unrecovered(pair: Pair) -> Tensor:
     """:func:`unrecovered_share` of the outputs."""
-    return unrecovered_share(pair.y, pair.y_p)
+    return _share(pair.of("y", centred), pair.of("y_p", centred))
 
 
 class Unrecovered(Metric):
