@@ -30,6 +30,7 @@ BASES: dict[str, type] = {"protector": Protector, "perturbation": Perturbation, 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 RESERVED = {"perturbation": ("none", "all"), "protector": ("all",), "manipulator": ("all",)}
 LEVELS = (0, 1, 2, 3, 4, 5)
+LONGEST_NAME = 64
 GIVEN_CLASS = "a class"
 """The origin of a method that was given as a class, in Python."""
 
@@ -62,6 +63,12 @@ class Method:
 
 
 @functools.cache
+def check_name(name: str) -> None:
+    """Raises ArsbenchError where a submission cannot be called ``name``."""
+    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise ArsbenchError(f"the name '{name}' cannot be used; give letters, digits, _ . + - (at most {LONGEST_NAME})")
+
+
 def _entry_points(kind: str) -> dict[str, tuple[importlib.metadata.EntryPoint, ...]]:
     """Name -> what is registered under it: one, unless several packages registered the same name."""
     found: dict[str, dict[object, importlib.metadata.EntryPoint]] = {}

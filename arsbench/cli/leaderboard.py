@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from arsbench.cli.output import DONE, FINDING, Group
-from arsbench.cli.site import build
-
-ENTRIES = Path("results/leaderboard")
+from arsbench.cli.site import ENTRIES, REMOVALS, build
 
 
 @click.group(cls=Group)
@@ -24,13 +23,16 @@ def leaderboard() -> None:
 
 @leaderboard.command("show")
 @click.argument("folder", metavar="[ENTRIES]", type=click.Path(path_type=Path), default=ENTRIES)
+@click.option(
+    "--removals", type=click.Path(path_type=Path), default=REMOVALS, show_default=True, help="Folder of removals."
+)
 @click.option("--track", default="open", show_default=True, help="open or paper.")
 @click.option("--columns", help="Metrics, a comma list, or all.  [default: sr_strict, its worst case, sr, ...]")
 @click.option(
     "--format", "format_", default="terminal", show_default=True, help="terminal, markdown, latex, csv, json."
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-def show(folder: Path, track: str, columns: str | None, format_: str, as_json: bool) -> int:
+def show(folder: Path, removals: Path, track: str, columns: str | None, format_: str, as_json: bool) -> int:
     """Show the board of a folder of entries: tiers, intervals, marks.
 
     \b
@@ -38,12 +40,13 @@ def show(folder: Path, track: str, columns: str | None, format_: str, as_json: b
     """
     from arsbench.contracts import ArsbenchError
     from arsbench.leaderboard import ranks, table
+    from arsbench.leaderboard.removal import removals_in
     from arsbench.scoring.columns import SCORES
 
     folders = ranks.entries_in(folder)
     if not folders:
         raise ArsbenchError(f"there are no entries in {folder}; arsbench submit makes one")
-    standings = ranks.board(folders, track)
+    standings = ranks.board(folders, track, removals_in(removals))
     metrics = ranks.COLUMNS if columns is None else [part.strip() for part in columns.split(",") if part.strip()]
     if columns == "all":
         metrics = [column.name for column in SCORES]
@@ -114,6 +117,50 @@ def verify(
     drawn = f", cells drawn by seed {found.seed}" if found.seed is not None else ""
     click.echo(f"{'verified' if found.passed else 'NOT verified'}: tier {tier}{drawn}")
     return DONE if found.passed else FINDING
+
+
+@leaderboard.command("attack")
+@click.argument("removal")
+@click.option("--name", required=True, help="Of the removal, as it stands on the board.")
+@click.option("--author", "authors", multiple=True, required=True, help="Once for each.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Its folder, made anew.")
+@click.option("--entry", "entries", multiple=True, type=click.Path(path_type=Path), help="Folder; once for each.")
+@click.option("--paper", default="", help="Its title or address.")
+@click.option("--code", default="", help="Where it is public.")
+@click.option("--licence", default="MIT", show_default=True, help="Of what is submitted.")
+@click.option("--track", default="open", show_default=True, help="open or paper.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def attack(entries: tuple[Path, ...], as_json: bool, **given: Any) -> int:
+    """Try a removal - a perturbation, by name or FILE.py:Class - on the entries of the board.
+
+    What it leaves of each entry's sr_strict is written into one folder, which the board reads from results/removals.
+
+    \b
+    Example:  arsbench leaderboard attack median --name median --author "A. Author" --out results/removals/median
+    Example:  arsbench leaderboard attack mine.py:Mine --name mine --author "B. Author" --out results/removals/mine
+    """
+    from arsbench.leaderboard import attack as attacking
+    from arsbench.leaderboard import ranks, removal
+    from arsbench.leaderboard.entry import ALL, read_entry
+    from arsbench.running.progress import make_progress
+
+    folders = list(entries) or ranks.entries_in(ENTRIES)
+    made = attacking.attack(attacking.Challenge(entries=folders, **given), make_progress(not as_json))
+    tried = {folder: entry for folder in folders if (entry := read_entry(folder)).name in made.entries}
+    found = removal.known_attacks([given["out"]], tried)
+    if as_json:
+        scores = {name: {"score": one.score, "worst": one.worst} for name, one in found.items()}
+        click.echo(json.dumps(scores, indent=1))
+        return DONE
+    for entry in tried.values():
+        before, after = entry.aggregates[ALL]["sr_strict"][0], found[entry.name].score[0]
+        click.echo(f"{entry.name}: sr_strict {_number(before)}, under {made.name} {_number(after)}")
+    click.echo(f"removal: {given['out']}")
+    return DONE
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 @leaderboard.command("withdraw")

@@ -9,8 +9,8 @@ import click
 
 from arsbench.cli.output import DONE, say
 
-ENTRIES = Path("results/leaderboard")
-"""Where the board's entries lie in a checkout."""
+ENTRIES, REMOVALS = Path("results/leaderboard"), Path("results/removals")
+"""Where the board's entries and what was tried on them lie in a checkout."""
 
 
 @click.command()
@@ -38,8 +38,11 @@ def view(run: Path, out: Path, faces: int, as_json: bool) -> int:
 @click.argument("entries", metavar="[ENTRIES]", type=click.Path(path_type=Path), default=ENTRIES)
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="SITE", help="A folder for the pages.")
 @click.option("--faces", default=2, show_default=True, help="Faces whose pictures an entry shows; 0 for none.")
+@click.option(
+    "--removals", type=click.Path(path_type=Path), default=REMOVALS, show_default=True, help="Folder of removals."
+)
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def build(entries: Path, out: Path, faces: int, as_json: bool) -> int:
+def build(entries: Path, out: Path, faces: int, removals: Path, as_json: bool) -> int:
     """Build the leaderboard's pages from a folder of entries.
 
     The pages work without a server. No code of an entry is run: its pictures are those stored with it, or made by the
@@ -48,10 +51,11 @@ def build(entries: Path, out: Path, faces: int, as_json: bool) -> int:
     \b
     Example:  arsbench leaderboard build results/leaderboard --out results/leaderboard/site
     """
+    from arsbench.leaderboard.removal import removals_in
     from arsbench.leaderboard.site import build as write
     from arsbench.running.progress import make_progress
 
-    built = write(entries, out, faces, make_progress(True))
+    built = write(entries, out, faces, make_progress(True), removals_in(removals))
     _told(built.index, built.notes, as_json, {"entries": built.entries})
     return DONE
 

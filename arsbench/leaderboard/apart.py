@@ -155,7 +155,28 @@ def protect(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"name": method.name}
 
 
-TASKS: dict[str, Task] = {"nothing": nothing, "rows": rows, "pictures": pictures, "protect": protect}
+def perturb(request: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Takes pictures through a perturbation's strongest level, into ``0.npy``, uint8 ``[n, size, size, 3]``."""
+    import numpy as np
+    import torch
+
+    from arsbench import registry
+    from arsbench.faces.delivery import from_bytes, to_bytes
+    from arsbench.running.evaluate import perturbed
+    from arsbench.running.loading import make_perturbation
+
+    torch.set_num_threads(1)
+    size = request["size"]
+    pixels = np.frombuffer(bytearray.fromhex(request["faces"]), dtype=np.uint8).reshape(-1, size, size, 3)
+    sys.addaudithook(_no_network)
+    method = registry.find("perturbation", request["method"])
+    parameter = method.cls.track_levels(request["track"])[-1]
+    made = perturbed(make_perturbation(method), parameter, from_bytes(torch.from_numpy(pixels)), request["keys"])
+    np.save(folder / "0.npy", to_bytes(made).numpy())
+    return {"name": method.name}
+
+
+TASKS: dict[str, Task] = {task.__name__: task for task in (nothing, rows, pictures, protect, perturb)}
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))

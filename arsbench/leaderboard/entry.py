@@ -37,7 +37,7 @@ Interval = Annotated[list[float | None], Field(min_length=3, max_length=3)]
 Read = TypeVar("Read")
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     """No unknown keys, no numbers as strings, no NaN."""
 
     model_config = ConfigDict(
@@ -51,7 +51,7 @@ class _Strict(BaseModel):
     )
 
 
-class Flag(_Strict):
+class Flag(Strict):
     """A finding of ``arsbench check``, see docs/flags.md."""
 
     name: Name
@@ -62,7 +62,7 @@ class Flag(_Strict):
     """What was found, with the number."""
 
 
-class Method(_Strict):
+class Method(Strict):
     """What makes the protected pictures."""
 
     kind: Literal["code", "pictures"]
@@ -73,7 +73,7 @@ class Method(_Strict):
     """The SHA-256 of every file of ``code/`` or ``pictures/``, by its path in the entry."""
 
 
-class CellMeans(_Strict):
+class CellMeans(Strict):
     """One cell: the means over its images; the median of amplification."""
 
     manipulator: Name
@@ -91,7 +91,7 @@ class CellMeans(_Strict):
     sr_strict: float | None
 
 
-class Cost(_Strict):
+class Cost(Strict):
     """What protecting takes."""
 
     seconds_per_image: float | None
@@ -100,14 +100,14 @@ class Cost(_Strict):
     """The machine that this was measured on."""
 
 
-class Withdrawn(_Strict):
+class Withdrawn(Strict):
     """Why an entry no longer counts; it stays on the board, marked."""
 
     date: datetime.date
     reason: Text
 
 
-class Entry(_Strict):
+class Entry(Strict):
     """One method on the leaderboard: who, what, and how well."""
 
     format: Literal[1]
@@ -151,7 +151,7 @@ class Entry(_Strict):
     withdrawn: Withdrawn | None
 
 
-class Check(_Strict):
+class Check(Strict):
     """One thing that was looked at."""
 
     name: str
@@ -161,7 +161,7 @@ class Check(_Strict):
     got: str
 
 
-class Verification(_Strict):
+class Verification(Strict):
     """One verification of an entry."""
 
     tier: Literal[0, 1, 2]
@@ -195,7 +195,7 @@ def read_entry(folder: Path) -> Entry:
     Raises:
         ArsbenchError: it is missing, too large, or not of the schema; the sentence names the place.
     """
-    return _read(folder / ENTRY, _ENTRY)
+    return read_json(folder / ENTRY, _ENTRY)
 
 
 def read_verifications(folder: Path) -> list[Verification]:
@@ -205,7 +205,7 @@ def read_verifications(folder: Path) -> list[Verification]:
         ArsbenchError: the file is not of the schema.
     """
     path = folder / VERIFICATION
-    return _read(path, _VERIFICATIONS) if path.exists() else []
+    return read_json(path, _VERIFICATIONS) if path.exists() else []
 
 
 def write_entry(folder: Path, entry: Entry) -> None:
@@ -231,7 +231,12 @@ def withdraw(folder: Path, reason: str) -> None:
     write_entry(folder, entry.model_copy(update={"withdrawn": Withdrawn(date=today, reason=reason)}))
 
 
-def _read(path: Path, model: TypeAdapter[Read]) -> Read:
+def read_json(path: Path, model: TypeAdapter[Read]) -> Read:
+    """Reads a document of a stranger's.
+
+    Raises:
+        ArsbenchError: it is missing, too large, or not of the schema; the sentence names the place.
+    """
     try:
         if path.is_symlink() or not path.is_file():
             raise ArsbenchError(f"{path} is not there as a plain file; an entry is a folder that arsbench submit wrote")

@@ -130,6 +130,26 @@ def protected_by(folder: Path, entry: Entry, wanted: Wanted, limits: Limits | No
         return made
 
 
+def perturbed_by(perturbation: str, pictures: Pixels, keys: Sequence[str], track: str) -> Pixels:
+    """What a perturbation's strongest level makes of pictures, uint8 ``[n, size, size, 3]``; its code runs apart.
+
+    Raises:
+        ArsbenchError: it fails or is stopped.
+    """
+    who, path = f"the removal {perturbation.rpartition(':')[2]}", perturbation.rpartition(":")[0]
+    request = {
+        "readable": [str(Path(path).resolve().parent)] if path else [],
+        "who": who,
+        "keys": list(keys),
+        "faces": pictures.tobytes().hex(),
+        "size": pictures.shape[1],
+        "track": track,
+        "method": f"{Path(path).resolve()}:{perturbation.rpartition(':')[2]}" if path else perturbation,
+    }
+    with run_apart("perturb", request, who, Limits(seconds=120 + len(keys))) as apart:
+        return _read_array(apart.folder / "0.npy", pictures.shape, who)
+
+
 def method_of(folder: Path, entry: Entry) -> str:
     """What the registry finds the entry's method by.
 

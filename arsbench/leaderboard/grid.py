@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,13 +30,20 @@ EPSILON, SEED = 0.3, 0
 Wanted = Callable[[Cell, Image], bool]
 
 
-def settings_of(method: str | type, track: str, images: int, manipulator: str = "all") -> Settings:
-    """The locked protocol: everything but the method, the track and the number of images is fixed."""
+def settings_of(
+    method: str | type,
+    track: str,
+    images: int,
+    manipulator: str = "all",
+    perturbation: str | type = "all",
+    level: str | int = "all",
+) -> Settings:
+    """The locked protocol: epsilon and seed are fixed, and an entry's rows are of the whole grid."""
     return Settings(
         protector=method,
         manipulator=manipulator,
-        perturbation="all",
-        level="all",
+        perturbation=perturbation,
+        level=level,
         images=images,
         track=track,
         epsilon=EPSILON,
@@ -153,13 +161,15 @@ class _PartOnDisk(RunFolder):
         return np.asarray(super().done() | self._left_out)
 
 
-def prepared_for(method: str | type, track: str, images: int, manipulator: str = "all") -> tuple[Prepared, str]:
-    """The run of one method under the locked protocol, and the method's name.
+def prepared_for(method: str | type, track: str, images: int, *part: str | type, **of: Any) -> tuple[Prepared, str]:
+    """The run of one method under the locked protocol, or a part of it, and the method's name.
+
+    Further arguments are those of :func:`settings_of`.
 
     Raises:
         ArsbenchError: as :func:`arsbench.running.prepare.prepare`, or several methods are named.
     """
-    prepared = prepare(settings_of(method, track, images, manipulator))
+    prepared = prepare(settings_of(method, track, images, *part, **of))
     names = [name for name in prepared.plan.protectors if name not in CONTROLS]
     if isinstance(method, str) and method in CONTROLS:
         names = [method]

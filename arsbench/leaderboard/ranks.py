@@ -21,7 +21,9 @@ from arsbench.contracts import ArsbenchError
 from arsbench.draws import draw
 from arsbench.leaderboard.aggregates import LEVEL, WORST
 from arsbench.leaderboard.entry import ALL, ENTRY, ROWS, Entry, Verification, read_entry, read_verifications
+from arsbench.leaderboard.removal import KnownAttack, known_attacks
 from arsbench.protocol import protocol
+from arsbench.reports.standing import UNDER_ATTACK, WORST_KNOWN
 from arsbench.scoring.controls import CONTROLS
 
 CONFIDENCE = 0.99
@@ -130,6 +132,7 @@ class Standing:
         marks: letters of :data:`MARKS`.
         verified: the last verification that it passed, or ``None``.
         folder: where it lies.
+        attack: the removal that leaves least of it, of those that are known.
     """
 
     entry: Entry
@@ -138,9 +141,13 @@ class Standing:
     marks: str
     verified: Verification | None
     folder: Path
+    attack: KnownAttack | None = None
 
     def number(self, metric: str) -> list[float | None]:
         """Mean, low and high over all manipulators; ``None`` where there is none."""
+        if metric in (UNDER_ATTACK, WORST_KNOWN):
+            known = self.attack
+            return [None] * 3 if known is None else known.score if metric == UNDER_ATTACK else known.worst
         return self.entry.aggregates.get(ALL, {}).get(metric, [None, None, None])
 
 
@@ -165,15 +172,16 @@ def scores_of(folder: Path) -> pd.Series[float]:
     return scores
 
 
-def board(folders: Sequence[Path], track: str = "open") -> list[Standing]:
+def board(folders: Sequence[Path], track: str = "open", removals: Sequence[Path] = ()) -> list[Standing]:
     """The board: ranked entries by tier and sr_strict, then those without a rank, then the controls.
 
     Args:
         folders: of entries.
         track: whose.
+        removals: folders of removals; no rank depends on them.
 
     Raises:
-        ArsbenchError: an entry cannot be read, or two have the same name.
+        ArsbenchError: an entry or a removal cannot be read, or two have the same name.
     """
     entries = {folder: entry for folder in folders if (entry := read_entry(folder)).track == track}
     names = [entry.name for entry in entries.values()]
@@ -206,13 +214,15 @@ def board(folders: Sequence[Path], track: str = "open") -> list[Standing]:
     }
     compared = {one.entry.name: one for one in made if one in ranked or one.entry.name in lines.values()}
     found = tiers({name: scores_of(one.folder) for name, one in compared.items()}, [one.entry.name for one in ranked])
+    attacks = known_attacks(removals, entries)
     standing = []
     for one in made:
         name = one.entry.name
         marks_ = one.marks
         if name in found.tier and not all((name, line) in found.better for line in lines.values()):
             marks_ += "B"
-        standing.append(Standing(one.entry, found.tier.get(name), one.control, marks_, one.verified, one.folder))
+        known = attacks.get(name)
+        standing.append(Standing(one.entry, found.tier.get(name), one.control, marks_, one.verified, one.folder, known))
     return sorted(standing, key=_order)
 
 

@@ -44,7 +44,13 @@ class Built:
     notes: tuple[str, ...]
 
 
-def build(entries: Path, out: Path, faces: int = FACES, progress: NoProgress | None = None) -> Built:
+def build(
+    entries: Path,
+    out: Path,
+    faces: int = FACES,
+    progress: NoProgress | None = None,
+    removals: Sequence[Path] = (),
+) -> Built:
     """Builds the pages from the folders of entries.
 
     Args:
@@ -52,13 +58,14 @@ def build(entries: Path, out: Path, faces: int = FACES, progress: NoProgress | N
         out: a new or empty folder, or one that holds pages.
         faces: of how many faces the pictures are made; 0 for none.
         progress: is told of every sheet of pictures.
+        removals: folders of removals, for the best known attacks.
 
     Raises:
         ArsbenchError: no entries, one that cannot be read, or ``out`` holds something else.
     """
     progress = progress or NoProgress()
     submitted = read_entries(entries)
-    sections = boards_of(submitted)
+    sections = boards_of(submitted, removals)
     boards = [section.board for section in sections]
     folder = Folder(out)
     made = pages.environment(jinja2.PackageLoader("arsbench.leaderboard"))

@@ -18,7 +18,7 @@ from arsbench.leaderboard.aggregates import LEVEL
 from arsbench.leaderboard.entry import ALL, ENTRY, ROWS, Entry, Verification, read_entry, read_verifications
 from arsbench.protocol import protocol
 from arsbench.reports.pages import Board, web_link
-from arsbench.reports.standing import METRICS, Fact, Mark, Standing, Verified
+from arsbench.reports.standing import METRICS, UNDER_ATTACK, WORST_KNOWN, Fact, Mark, Standing, Verified
 from arsbench.reports.table import Value
 from arsbench.scoring import statistics
 
@@ -120,7 +120,7 @@ def _rows(path: Path, entry: Entry) -> pd.DataFrame:
 # --- boards ---------------------------------------------------------------------------------------------------------
 
 
-def boards_of(entries: Sequence[Submitted]) -> list[Section]:
+def boards_of(entries: Sequence[Submitted], removals: Sequence[Path] = ()) -> list[Section]:
     """The entries in boards of those that may be compared: this version's protocol first, then the largest."""
     groups: dict[tuple[str, str, float], list[Submitted]] = {}
     for submitted in entries:
@@ -128,13 +128,14 @@ def boards_of(entries: Sequence[Submitted]) -> list[Section]:
     current = {track: protocol(track).hash for track, _, _ in groups}
     by_size = sorted(groups, key=lambda key: (current[key[0]] != key[1], -len(groups[key]), key))
     return [
-        _section(number, groups[key], other=current[key[0]] != key[1]) for number, key in enumerate(by_size, start=1)
+        _section(number, groups[key], current[key[0]] != key[1], removals)
+        for number, key in enumerate(by_size, start=1)
     ]
 
 
-def _section(number: int, members: Sequence[Submitted], other: bool) -> Section:
+def _section(number: int, members: Sequence[Submitted], other: bool, removals: Sequence[Path]) -> Section:
     track, protocol_hash, epsilon = members[0].board
-    standings = ranks.board([submitted.folder for submitted in members], track)
+    standings = ranks.board([submitted.folder for submitted in members], track, removals)
     by_folder = {submitted.folder: submitted for submitted in members}
     ordered = tuple(by_folder[one.folder] for one in standings)
     counts = sorted({submitted.entry.images for submitted in members})
@@ -173,7 +174,7 @@ def _standing(submitted: Submitted, one: ranks.Standing) -> Standing:
         page=entry.name,
         control=one.control,
         rank=one.tier,
-        overall=_values(entry, ALL),
+        overall=_values(entry, ALL) | _attacked(one),
         by_manipulator={name: _values(entry, name) for name in entry.aggregates if name != ALL},
         cells=cells,
         bands={
@@ -182,7 +183,7 @@ def _standing(submitted: Submitted, one: ranks.Standing) -> Standing:
         },
         kind="control" if one.control else entry.method.kind,
         marks=_marks(one),
-        facts=_facts(submitted),
+        facts=_facts(submitted, one),
         verified=tuple(_verified(v) for v in reversed(submitted.verifications)),
         withdrawn=entry.withdrawn is not None,
     )
@@ -190,9 +191,11 @@ def _standing(submitted: Submitted, one: ranks.Standing) -> Standing:
 
 def _values(entry: Entry, name: str) -> dict[str, Value]:
     found = entry.aggregates.get(name, {})
-    return {
-        metric: Value(*(math.nan if end is None else end for end in interval)) for metric, interval in found.items()
-    }
+    return {metric: _value(interval) for metric, interval in found.items()}
+
+
+def _value(interval: Sequence[float | None]) -> Value:
+    return Value(*(math.nan if end is None else end for end in interval))
 
 
 def _verified(verification: Verification) -> Verified:
@@ -225,7 +228,13 @@ def _marks(one: ranks.Standing) -> tuple[Mark, ...]:
     return (*marks, *found)
 
 
-def _facts(submitted: Submitted) -> tuple[Fact, ...]:
+def _attacked(one: ranks.Standing) -> dict[str, Value]:
+    if one.attack is None:
+        return {}
+    return {name: _value(one.number(name)) for name in (UNDER_ATTACK, WORST_KNOWN)}
+
+
+def _facts(submitted: Submitted, one: ranks.Standing) -> tuple[Fact, ...]:
     entry = submitted.entry
     kind = {"code": "code, which can be run again", "pictures": "pictures alone, made elsewhere"}[entry.method.kind]
     facts = [
@@ -235,6 +244,7 @@ def _facts(submitted: Submitted) -> tuple[Fact, ...]:
         Fact("licence", entry.licence or "none said"),
         Fact("method", f"{kind}{f' ({entry.method.class_})' if entry.method.class_ else ''}"),
         Fact("trained on", ", ".join(entry.trained_on) or "none of the board's perturbations"),
+        Fact("best known attack", table.attacker(one)),
         Fact("cost", _cost(entry)),
         Fact("submitted", entry.submitted.isoformat()),
         Fact("seed", str(entry.seed)),

@@ -7,7 +7,6 @@ import hashlib
 import math
 import os
 import platform
-import re
 import shutil
 import subprocess
 import tempfile
@@ -104,8 +103,7 @@ def submit(given: Submission, flags: Sequence[Flag] = (), progress: NoProgress |
 
 def refuse_early(given: Submission) -> None:
     """Raises ArsbenchError for what can be seen to be unusable before anything runs."""
-    if not re.fullmatch(registry.NAME, given.name) or len(given.name) > 64:
-        raise ArsbenchError(f"the name '{given.name}' cannot be used; give letters, digits, _ . + - (at most 64)")
+    registry.check_name(given.name)
     if given.out.exists():
         raise ArsbenchError(f"{given.out} is there already; entries are not overwritten: give another --out")
     if not given.authors:
@@ -190,7 +188,7 @@ def _method(given: Submission, prepared: Prepared, folder: Path) -> Method:
     path = _file_of(given.method)
     if issubclass(found.cls, MadeElsewhere):
         copied = _copy_pictures(found.cls, prepared, folder / PICTURES)
-        return Method(kind="pictures", class_="", files=_hashes(folder, copied))
+        return Method(kind="pictures", class_="", files=hashes_of(folder, copied))
     if path is None:
         return Method(kind="code", class_=f"arsbench:{given.method}", files={})
     (folder / CODE).mkdir()
@@ -198,7 +196,7 @@ def _method(given: Submission, prepared: Prepared, folder: Path) -> Method:
     for source in (path, *given.beside):
         copied.append(folder / CODE / source.name)
         shutil.copyfile(source, copied[-1])
-    return Method(kind="code", class_=given.method.rpartition(":")[2], files=_hashes(folder, copied))
+    return Method(kind="code", class_=given.method.rpartition(":")[2], files=hashes_of(folder, copied))
 
 
 def _copy_pictures(cls: type[MadeElsewhere], prepared: Prepared, target: Path) -> list[Path]:
@@ -220,7 +218,8 @@ def _copy_pictures(cls: type[MadeElsewhere], prepared: Prepared, target: Path) -
     return copied
 
 
-def _hashes(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
+def hashes_of(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 of files by their path in ``folder``."""
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(paths)}
 
 

@@ -5,17 +5,26 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from arsbench import registry
 from arsbench.leaderboard.aggregates import LEVEL, WORST
 from arsbench.leaderboard.ranks import COLUMNS, MARKS, Standing
 from arsbench.reports import csv, latex, markdown
+from arsbench.reports.standing import UNDER_ATTACK, WORST_KNOWN
 from arsbench.reports.table import Block, Cell, Column, Row, Table, Value
 from arsbench.scoring.columns import MEASURED
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
-_BETTER = {column.name: "higher" if column.higher_is_better else "lower" for column in MEASURED} | {WORST: "higher"}
+_BETTER = {
+    **{column.name: "higher" if column.higher_is_better else "lower" for column in MEASURED},
+    **dict.fromkeys((WORST, UNDER_ATTACK, WORST_KNOWN), "higher"),
+}
+ATTACKED_NOTES = (
+    f"{UNDER_ATTACK}: sr_strict under the known removal that leaves least of the entry; no rank depends on it.",
+    f"{WORST_KNOWN}: the least over the perturbations and every known removal, per image.",
+)
 
 
 def table(standings: Sequence[Standing], metrics: Sequence[str] = COLUMNS) -> Table:
@@ -31,11 +40,14 @@ def table(standings: Sequence[Standing], metrics: Sequence[str] = COLUMNS) -> Ta
     for metric in metrics:
         if metric not in _BETTER:
             raise registry.unknown("column", metric, _BETTER)
-    metrics = list(dict.fromkeys(("sr_strict", WORST, *metrics)))
+    attacked = any(one.attack for one in standings)
+    known = (UNDER_ATTACK, WORST_KNOWN) if attacked else ()
+    metrics = list(dict.fromkeys(("sr_strict", WORST, *known, *metrics)))
     columns = (
         Column("tier", essential=True),
         Column("entry", essential=True),
         *(Column(m, _BETTER[m], 3, interval=True, essential=m == "sr_strict") for m in metrics),
+        *([Column("best known attack")] if attacked else []),
         Column("verified"),
         Column("marks", essential=True),
     )
@@ -50,6 +62,7 @@ def table(standings: Sequence[Standing], metrics: Sequence[str] = COLUMNS) -> Ta
         f"{WORST}: the least over the perturbations, per image. Amplification is a median.",
         "Entries that a paired bootstrap over the same images cannot tell apart, all pairs judged together at 99 %, "
         "share a tier.",
+        *(ATTACKED_NOTES if attacked else ()),
         *(f"{letter}: {MARKS[letter]}." for letter in marks),
     )
     return Table("Leaderboard by sr_strict", "board", columns, tuple(b for b in blocks if b.rows), notes, (), 1)
@@ -58,7 +71,13 @@ def table(standings: Sequence[Standing], metrics: Sequence[str] = COLUMNS) -> Ta
 def _row(one: Standing, metrics: Sequence[str]) -> Row:
     verified = f"tier {one.verified.tier}, {one.verified.date}" if one.verified else ""
     values: list[Cell] = [Value(*(math.nan if v is None else v for v in one.number(metric))) for metric in metrics]
-    return Row((one.tier, one.entry.name, *values, verified, one.marks))
+    attack = [attacker(one)] if UNDER_ATTACK in metrics else []
+    return Row((one.tier, one.entry.name, *values, *attack, verified, one.marks))
+
+
+def attacker(one: Standing) -> str:
+    """The best known attack on an entry and whose it is; empty where none is known."""
+    return "" if one.attack is None else f"{one.attack.removal}, {' and '.join(one.attack.authors)}"
 
 
 def document(standings: Sequence[Standing]) -> list[dict[str, Any]]:
@@ -77,6 +96,7 @@ def document(standings: Sequence[Standing]) -> list[dict[str, Any]]:
             "verified": None
             if one.verified is None
             else {"tier": one.verified.tier, "date": one.verified.date.isoformat()},
+            "best_known_attack": None if one.attack is None else asdict(one.attack),
             "withdrawn": None if one.entry.withdrawn is None else one.entry.withdrawn.reason,
         }
         for one in standings

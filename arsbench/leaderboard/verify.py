@@ -14,15 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from arsbench.contracts import ArsbenchError, Manipulator, Protector
-from arsbench.faces.delivery import from_bytes
+from arsbench.contracts import ArsbenchError
 from arsbench.faces.lossless import Pixels
 from arsbench.leaderboard import offline
 from arsbench.leaderboard.entry import Check, Entry, Verification, read_entry, read_verifications, write_verifications
 from arsbench.leaderboard.files import Wanted, files_of, protected_by
+from arsbench.leaderboard.given import given_protector
 from arsbench.leaderboard.grid import compute, prepared_for
 from arsbench.leaderboard.offline import Found, check
 from arsbench.leaderboard.sandbox import GIB, Limits
@@ -198,12 +196,7 @@ def _replay(
     checks.append(check("method", protected))
     if not checks[-1].passed:
         return []
-    ceiling = entry.method.class_ == "arsbench:white"
-    given = type(
-        "Given",
-        (_Given,),
-        {"name": "given", "made": made, "place": {k: i for i, k in enumerate(keys)}, "ceiling": ceiling},
-    )
+    given = given_protector(made, keys, ceiling=entry.method.class_ == "arsbench:white")
     prepared, name = prepared_for(given, entry.track, entry.images)
     chosen, images = set(labels), set(keys)
     again, failures = compute(
@@ -241,18 +234,3 @@ def _same(rows: pd.DataFrame, again: pd.DataFrame, label: Label) -> Found:
     if same.mean() >= MOST and not far:
         return Found(texts[0], texts[0])
     return Found(f"{texts[0]} as submitted", f"{texts[1]}; {int((~same).sum())} of {len(same)} images differ")
-
-
-class _Given(Protector):
-    """Pictures that a method has made, for the harness to audit, perturb, manipulate and score."""
-
-    made: dict[str, Pixels]
-    place: dict[str, int]
-
-    def __init__(self, manipulator: Manipulator, epsilon: float = 0.3, seed: int = 0) -> None:
-        super().__init__(manipulator, epsilon, seed)
-
-    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
-        """The pictures of ``keys``."""
-        pixels = self.made[self.manipulator.name][[self.place[key] for key in keys]]
-        return from_bytes(torch.from_numpy(pixels)).to(x.device)

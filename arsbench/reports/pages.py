@@ -25,20 +25,22 @@ from arsbench.contracts import ArsbenchError
 from arsbench.reports import charts, csv, latex
 from arsbench.reports.charts import Line
 from arsbench.reports.selection import TO_BEAT, perturbation_label
-from arsbench.reports.standing import CURVES, METRICS, NOTHING, WORST, Standing, ordered
+from arsbench.reports.standing import CURVES, METRICS, NOTHING, UNDER_ATTACK, WORST, WORST_KNOWN, Standing, ordered
 from arsbench.reports.table import Block, Cell, Column, Row, Table, Value, heading, number
 from arsbench.reports.tables.pieces import column as metric_column
 
 MARKER = "arsbench-pages.txt"
 """Lists the files of a folder of pages; a folder without it is not written over."""
-SHARES = ("sr_strict", WORST, "sr", "sr_mask", "unrecovered")
-FIRST = ("sr_strict", WORST, "sr", "sr_mask", "lpips", "amplification", "protected_psnr", "seconds")
+SHARES = ("sr_strict", WORST, UNDER_ATTACK, WORST_KNOWN, "sr", "sr_mask", "unrecovered")
+FIRST = ("sr_strict", WORST, UNDER_ATTACK, "sr", "sr_mask", "lpips", "amplification", "protected_psnr", "seconds")
 """The metrics of the board that are seen at once; the others on request."""
-INTERVALS = ("sr_strict", WORST)
+INTERVALS = ("sr_strict", WORST, UNDER_ATTACK)
 """Beside which the interval stands; it is in the CSV and the JSON for all."""
 MEANINGS = {
     "sr_strict": "share of images that are protected: SR, unrecovered above 0.25 and amplification above 1",
     WORST: "share of images for which sr_strict holds under every perturbation",
+    UNDER_ATTACK: "sr_strict under the known removal that leaves least; the entry's page names it",
+    WORST_KNOWN: "share of images for which sr_strict holds under every perturbation and every known removal",
     "sr": "share of images whose manipulated output changed by an MSE above 0.05",
     "sr_mask": "SR where the manipulator changed the picture",
     "lpips": "perceptual distance of the output from what it was without protection",

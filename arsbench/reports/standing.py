@@ -16,9 +16,13 @@ from arsbench.scoring import statistics
 from arsbench.scoring.controls import CONTROLS
 
 WORST = "sr_strict_worst"
+UNDER_ATTACK = "sr_strict_attacked"
+WORST_KNOWN = f"{WORST}_known"
 METRICS = (
     "sr_strict",
     WORST,
+    UNDER_ATTACK,
+    WORST_KNOWN,
     "sr",
     "sr_mask",
     "lpips",

@@ -1,0 +1,151 @@
+"""Tries a removal on entries: their protected pictures, taken through it, given to every manipulator."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from arsbench import registry
+from arsbench.contracts import ArsbenchError, Levels, Perturbation
+from arsbench.faces.delivery import from_bytes, to_bytes
+from arsbench.faces.lossless import Pixels
+from arsbench.leaderboard.aggregates import LEVEL
+from arsbench.leaderboard.entry import CODE, ROWS, Entry, Method, read_entry
+from arsbench.leaderboard.files import Wanted, perturbed_by, protected_by
+from arsbench.leaderboard.given import given_protector
+from arsbench.leaderboard.grid import compute, prepared_for
+from arsbench.leaderboard.removal import Removal, write_removal
+from arsbench.leaderboard.submit import hashes_of, sha256_of
+from arsbench.protocol import protocol
+from arsbench.running.progress import NoProgress
+from arsbench.running.store import SCHEMA
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What the author of a removal says; :class:`arsbench.leaderboard.removal.Removal` says what each means.
+
+    Attributes:
+        removal: the name of a perturbation, or ``FILE.py:Class``; its strongest level is used.
+        name: of the removal.
+        out: its folder, made anew.
+        entries: folders of the entries that it is tried on.
+    """
+
+    removal: str
+    name: str
+    out: Path
+    authors: Sequence[str]
+    entries: Sequence[Path]
+    paper: str = ""
+    code: str = ""
+    licence: str = "MIT"
+    track: str = "open"
+
+
+def attack(given: Challenge, progress: NoProgress | None = None) -> Removal:
+    """Tries a removal on entries and writes its folder.
+
+    Code of an entry and of a removal runs apart (:mod:`arsbench.leaderboard.sandbox`) and gives pictures alone.
+
+    Raises:
+        ArsbenchError: what is given cannot be used, the folder is there, or a method fails.
+    """
+    if given.out.exists():
+        raise ArsbenchError(f"{given.out} is there already; removals are not overwritten: give another --out")
+    if not given.authors:
+        raise ArsbenchError("a removal has authors; give --author, once for each")
+    registry.check_name(given.name)
+    registry.find("perturbation", given.removal)
+    entries = {folder: entry for folder in given.entries if _counts(entry := read_entry(folder), given.track)}
+    if not entries:
+        raise ArsbenchError(f"there is no entry of track '{given.track}' and of this protocol to try it on")
+    rows = [_rows_under(given, folder, entry, progress) for folder, entry in entries.items()]
+    return _write(given, entries.values(), pd.concat(rows, ignore_index=True))
+
+
+def _counts(entry: Entry, track: str) -> bool:
+    return entry.track == track and entry.protocol_hash == protocol(track).hash and entry.withdrawn is None
+
+
+def _rows_under(given: Challenge, folder: Path, entry: Entry, progress: NoProgress | None) -> pd.DataFrame:
+    """The rows of one entry under the removal: what it makes of the faces and of the protected pictures is scored."""
+    whole, _ = prepared_for("none", entry.track, entry.images)
+    plan, keys = whole.plan, [image.key for image in whole.plan.images]
+    faces = np.stack([whole.source.pixels(i) for i in range(len(keys))])
+    made = protected_by(folder, entry, Wanted(plan.manipulators, keys, faces))
+    sets = [faces, *made.values()]
+    cleaned = perturbed_by(given.removal, np.concatenate(sets), keys * len(sets), entry.track)
+    looked_up = {
+        (key, before.tobytes()): after
+        for key, before, after in zip(keys * len(sets), np.concatenate(sets), cleaned, strict=True)
+    }
+    protector = given_protector(made, keys, ceiling=entry.method.class_ == "arsbench:white")
+    removal = type("GivenRemoval", (_GivenRemoval,), {"name": given.name, "made": looked_up})
+    prepared, name = prepared_for(protector, entry.track, entry.images, perturbation=removal, level=LEVEL)
+    rows, failures = compute(
+        prepared, lambda cell, _: cell.protector == name and cell.severity.level == LEVEL, progress=progress
+    )
+    if failures:
+        raise ArsbenchError(failures[0].sentence)
+    return rows[rows["protector"] == name].assign(protector=entry.name)
+
+
+class _GivenRemoval(Perturbation):
+    """Pictures that a removal has made, for the harness to deliver, manipulate and score."""
+
+    levels: ClassVar[Levels] = (1.0, 2.0, 3.0, 4.0, 5.0)
+    batch_invariant: ClassVar[bool] = True
+    made: ClassVar[Mapping[tuple[str, bytes], Pixels]]
+
+    def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
+        """What the removal made of these pictures."""
+        pixels = [self.made[key, one.tobytes()] for key, one in zip(keys, to_bytes(x).cpu().numpy(), strict=True)]
+        return from_bytes(torch.from_numpy(np.stack(pixels))).to(x)
+
+
+def _write(given: Challenge, entries: Sequence[Entry], rows: pd.DataFrame) -> Removal:
+    """Writes the folder beside its place and renames it: it is there whole, or not at all."""
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{given.out.name}.", dir=given.out.parent))
+    try:
+        path, _, class_ = given.removal.rpartition(":")
+        files: dict[str, str] = {}
+        if path:
+            (folder / CODE).mkdir()
+            files = hashes_of(folder, [Path(shutil.copyfile(path, folder / CODE / Path(path).name))])
+        table = pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False)
+        pq.write_table(table, folder / ROWS, compression="zstd")
+        removal = Removal(
+            format=1,
+            name=given.name,
+            authors=list(given.authors),
+            paper=given.paper,
+            code=given.code,
+            licence=given.licence,
+            method=Method(kind="code", class_=class_ if path else f"arsbench:{given.removal}", files=files),
+            track="paper" if given.track == "paper" else "open",
+            protocol_hash=protocol(given.track).hash,
+            entries={entry.name: entry.rows_sha256 for entry in entries},
+            rows_sha256=sha256_of(folder / ROWS),
+            submitted=datetime.datetime.now(datetime.timezone.utc).date(),
+        )
+        write_removal(folder, removal)
+        folder.chmod(0o755)
+        folder.rename(given.out)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return removal

@@ -1,0 +1,145 @@
+"""A removal of the open challenge: ``REMOVAL/removal.json`` with its rows and its file, and what it does to entries.
+
+    REMOVAL/removal.json      this schema
+    REMOVAL/rows.parquet      one row per entry, manipulator and image, the columns of :mod:`arsbench.rows`; the entry's
+                              name stands as protector, the removal's as perturbation
+    REMOVAL/code/             the removal's file, where it is not one of the package
+
+What a removal does is taken from its rows, whose hash the document holds; nothing else that it says is believed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field, TypeAdapter
+
+from arsbench.contracts import ArsbenchError
+from arsbench.leaderboard.aggregates import WORST, at_level, worst_case
+from arsbench.leaderboard.entry import ROWS, Entry, Method, Name, Sha256, Strict, Text, read_json
+from arsbench.leaderboard.submit import sha256_of
+from arsbench.scoring import statistics
+
+REMOVAL = "removal.json"
+_READ = ["protector", "manipulator", "perturbation", "level", "image", "epsilon", "trained_on", "sr_strict"]
+
+
+class Removal(Strict):
+    """Who took which protections off, and with what."""
+
+    format: Literal[1]
+    """Of this schema."""
+    name: Name
+    """As it stands on the board, and as its folder is called."""
+    authors: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=100)]
+    paper: Text
+    """A title or an address; empty if there is none."""
+    code: Text
+    """Where its code is public; empty if nowhere."""
+    licence: Text
+    """Of what is in this folder."""
+    method: Method
+    """The perturbation class; ``arsbench:NAME`` for one of the package."""
+    track: Literal["open", "paper"]
+    protocol_hash: Sha256
+    entries: dict[Name, Sha256]
+    """The entries that it was tried on -> SHA-256 of the rows that they had."""
+    rows_sha256: Sha256
+    """Of ``rows.parquet``."""
+    submitted: datetime.date
+
+
+_REMOVAL = TypeAdapter(Removal)
+
+
+@dataclass(frozen=True)
+class KnownAttack:
+    """The removal that leaves least of an entry.
+
+    Attributes:
+        removal: its name.
+        authors: whose it is.
+        score: mean sr_strict under it over manipulators and images, with its interval.
+        worst: mean over images and manipulators of the least sr_strict over the perturbations and every removal that
+            was tried, with its interval.
+    """
+
+    removal: str
+    authors: tuple[str, ...]
+    score: list[float | None]
+    worst: list[float | None]
+
+
+def removals_in(folder: Path) -> list[Path]:
+    """The folders of removals in a folder, by name."""
+    return sorted(path.parent for path in folder.glob(f"*/{REMOVAL}"))
+
+
+def read_removal(folder: Path) -> Removal:
+    """Reads ``folder/removal.json``.
+
+    Raises:
+        ArsbenchError: it is missing, too large, or not of the schema; or its rows are not those that it names.
+    """
+    removal = read_json(folder / REMOVAL, _REMOVAL)
+    path = folder / ROWS
+    if path.is_symlink() or not path.is_file() or sha256_of(path) != removal.rows_sha256:
+        raise ArsbenchError(f"{path} is not the file that {REMOVAL} names; make the removal's folder again")
+    return removal
+
+
+def write_removal(folder: Path, removal: Removal) -> None:
+    """Writes ``folder/removal.json``."""
+    (folder / REMOVAL).write_bytes(_REMOVAL.dump_json(removal, indent=1) + b"\n")
+
+
+def known_attacks(folders: Sequence[Path], entries: Mapping[Path, Entry]) -> dict[str, KnownAttack]:
+    """Entry -> the removal that leaves least of it, of those that were tried on the rows that the entry has now.
+
+    Args:
+        folders: of removals.
+        entries: folder of an entry -> the entry.
+
+    Raises:
+        ArsbenchError: a removal or an entry's rows cannot be read.
+    """
+    removals = [(read_removal(folder), _rows(folder / ROWS)) for folder in folders]
+    found = {}
+    for folder, entry in entries.items():
+        tried = [
+            (removal, rows[rows["protector"] == entry.name])
+            for removal, rows in removals
+            if removal.entries.get(entry.name) == entry.rows_sha256 and removal.protocol_hash == entry.protocol_hash
+        ]
+        if tried:
+            found[entry.name] = _least(tried, at_level(_rows(folder / ROWS)).assign(protector=entry.name))
+    return found
+
+
+def _least(tried: Sequence[tuple[Removal, pd.DataFrame]], own: pd.DataFrame) -> KnownAttack:
+    scores = [(interval(rows, "sr_strict"), removal) for removal, rows in tried]
+    score, removal = min(scores, key=lambda one: (math.inf if one[0][0] is None else one[0][0], one[1].name))
+    together = worst_case(pd.concat([own, *(rows for _, rows in tried)], ignore_index=True))
+    return KnownAttack(removal.name, tuple(removal.authors), score, interval(together, WORST))
+
+
+def interval(rows: pd.DataFrame, metric: str) -> list[float | None]:
+    """Mean of one protector's rows, and its 95 % bootstrap interval over images."""
+    line = statistics.averages(rows, ("protector",), [metric]).iloc[0]
+    return [float(value) if math.isfinite(value := line[f"{metric}{end}"]) else None for end in ("", "_low", "_high")]
+
+
+def _rows(path: Path) -> pd.DataFrame:
+    try:
+        rows: pd.DataFrame = pq.read_table(path, columns=_READ, partitioning=None).to_pandas()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise ArsbenchError(f"{path} cannot be read as rows; make its folder again") from error
+    return rows
