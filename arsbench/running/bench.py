@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from arsbench.running.guard import ModelGuard, about_model, about_settings
 from arsbench.running.plan import Image, Plan, Protection
 from arsbench.running.references import ReferenceCache
 from arsbench.scoring.scorer import Scorer
+
+if TYPE_CHECKING:
+    from arsbench.running.made_once import MadeOnce
 
 Part = tuple[Tensor, Sequence[str]]
 """Some pictures of a batch ``[B, 3, H, W]`` and their keys."""
@@ -36,6 +40,7 @@ class Bench:
         scorer: the metrics.
         cache: of references.
         recogniser: faces to descriptors, for the identity columns; without one they are NaN.
+        made_once: the protected pictures of a transfer run; ``None`` in any other.
         notes: what a reader should know of the methods, each sentence once.
     """
 
@@ -47,6 +52,7 @@ class Bench:
     scorer: Scorer
     cache: ReferenceCache
     recogniser: nn.Module | None = None
+    made_once: MadeOnce | None = None
     notes: list[str] = field(default_factory=list)
 
     @functools.cached_property

@@ -103,7 +103,7 @@ def evaluate(bench: Bench, batch: Batch, todo: Todo, advance: Callable[[int], No
             with _attempt(
                 result, who, (protection.protector, name, None, None, protection.epsilon, protection.trained_on)
             ):
-                protected[protection] = protect(bench, protection, x, batch.keys)
+                protected[protection] = _protected(bench, protection, x, batch.keys)
         for severity in bench.plan.severities:
             wanted = {key: value for key, value in protected.items() if severity in todo[key]}
             if wanted:
@@ -143,6 +143,14 @@ def _at_severity(
 
 
 # --- the stages -----------------------------------------------------------------------------------------------------
+
+
+def _protected(bench: Bench, protection: Protection, x: Tensor, keys: Sequence[str]) -> Protected:
+    """As :func:`protect`; in a transfer run, what was made against the same manipulator before."""
+    if bench.made_once is None:
+        return protect(bench, protection, x, keys)
+    maker = (protection.protector, protection.epsilon, protection.trained_on or bench.manipulator_name)
+    return bench.made_once.get(maker, keys, x, lambda: protect(bench, protection, x, keys))
 
 
 def protect(bench: Bench, protection: Protection, x: Tensor, keys: Sequence[str]) -> Protected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import platform
@@ -23,6 +24,7 @@ from arsbench.registry import Method, Names
 from arsbench.running.bench import Bench
 from arsbench.running.checks import check_number, parse_epsilons
 from arsbench.running.loading import choose_device, make_manipulator, make_perturbation, make_protector
+from arsbench.running.made_once import MadeOnce
 from arsbench.running.plan import Image, Plan, make_plan, manipulator_identity, protector_identity, severities_of
 from arsbench.running.provenance import PACKAGES, git_revision, jpeg_library, version_of
 from arsbench.running.references import ReferenceCache
@@ -71,9 +73,14 @@ class Prepared:
             perturbations={key: make_perturbation(method, notes.extend) for key, method in self.perturbations.items()},
             scorer=Scorer(self.manipulators[name].device),
             cache=cache,
+            made_once=self._made_once,
             recogniser=None if self.plan.identity is None else load_face_recogniser(self.device),
             notes=notes,
         )
+
+    @functools.cached_property
+    def _made_once(self) -> MadeOnce | None:
+        return MadeOnce() if self.plan.trained_on else None
 
     def header(self) -> dict[str, Any]:
         """What the manifest says beside the plan."""

@@ -4,7 +4,6 @@ import json
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
 import arsbench
 from arsbench.cli import main
@@ -114,8 +113,7 @@ def test_what_cannot_be_tried_is_refused_before_anything_runs(made, tmp_path, ch
         attack(Challenge(**{**given, **changes}))
 
 
-def test_the_command_says_what_is_left(made, attacked, tmp_path):
+def test_the_command_says_what_is_left(made, attacked, tmp_path, capsys):
     arguments = ["leaderboard", "attack", "median", "--name", "m", "--author", "A", "--out", str(tmp_path / "m")]
-    result = CliRunner().invoke(main, [*arguments, "--entry", str(made / "pictures-entry"), "--json"])
-    assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["elsewhere"]["score"][0] <= 1
+    assert main([*arguments, "--entry", str(made / "pictures-entry"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["elsewhere"]["score"][0] <= 1

@@ -10,10 +10,12 @@ import pytest
 
 import arsbench
 from arsbench.contracts import ArsbenchError
+from arsbench.running import evaluate
 from arsbench.running.again import changed, settings_like
 from arsbench.running.checks import parse_epsilons
 from arsbench.running.estimate import estimate
 from arsbench.running.manifest import read_manifest
+from arsbench.running.prepare import Prepared
 from arsbench.running.settings import Settings
 from arsbench.running.speed import measure
 
@@ -75,6 +77,22 @@ def test_transfer_protects_against_one_and_evaluates_on_another(tiny, fake):
     assert pair[0] == pair[1]
     against_loud = arsbench.run(**tiny | {"manipulator": fake("Loud")})
     assert only(against_loud, protector="push", level=0)["protected_mse"].tolist() != pair[1]
+
+
+def test_transfer_protects_once_against_each_manipulator_and_gives_the_same_rows(tiny, fake, monkeypatch):
+    both = [fake("Mirror"), fake("Loud")]
+    settings = tiny | {"manipulator": both, "trained_on": both, "epsilon": "0.1,0.3", "cache": False}
+    made = []
+    protect = evaluate.protect
+    monkeypatch.setattr(
+        evaluate, "protect", lambda bench, who, *x: made.append(who.protector) or protect(bench, who, *x)
+    )
+    rows = arsbench.run(**settings)
+    assert made.count("push") == 2 * 2
+    made.clear()
+    monkeypatch.setattr(Prepared, "_made_once", None)
+    pd.testing.assert_frame_equal(arsbench.run(**settings)[NUMBERS], rows[NUMBERS])
+    assert made.count("push") == 2 * 2 * 2
 
 
 def test_a_run_of_several_budgets_and_transfer_resumes_and_reads_back(tiny, fake, tmp_path):
