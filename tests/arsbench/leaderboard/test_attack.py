@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import arsbench
-from arsbench.cli import main
+from arsbench.cli import execute_command
 from arsbench.contracts import ArsbenchError
 from arsbench.leaderboard import table
 from arsbench.leaderboard.attack import Challenge, attack
@@ -115,5 +115,5 @@ def test_what_cannot_be_tried_is_refused_before_anything_runs(made, tmp_path, ch
 
 def test_the_command_says_what_is_left(made, attacked, tmp_path, capsys):
     arguments = ["leaderboard", "attack", "median", "--name", "m", "--author", "A", "--out", str(tmp_path / "m")]
-    assert main([*arguments, "--entry", str(made / "pictures-entry"), "--json"]) == 0
+    assert execute_command([*arguments, "--entry", str(made / "pictures-entry"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["elsewhere"]["score"][0] <= 1
