@@ -6,12 +6,14 @@ The groups are of fixed images, so that whoever computes a task, and after whate
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from arsbench.errors import ArsbenchError
+from arsbench.running.manifest import Failure
+from arsbench.running.order import Done
 from arsbench.running.plan import Plan
 
 
@@ -56,3 +58,13 @@ def shard_of(tasks: Sequence[Task], shard: str | None) -> list[Task]:
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise ArsbenchError(f"a shard is I/N with I from 1 to N, such as 1/8; not '{shard}'")
     return list(tasks[int(number) - 1 :: int(count)])
+
+
+def incomplete(plan: Plan, tasks: Iterable[Task], done: Done, failures: Sequence[Failure]) -> list[Task]:
+    """The tasks that lack rows of cells that did not fail; ``done`` is bool ``[cells, images]``."""
+    failed = np.array([any(failure.covers(cell.label) for failure in failures) for cell in plan.cells])
+    lacking = {
+        name: (~done[[cell.manipulator == name for cell in plan.cells] & ~failed]).any(axis=0)
+        for name in plan.manipulators
+    }
+    return [task for task in tasks if lacking[task.manipulator][task.images.start : task.images.stop].any()]
