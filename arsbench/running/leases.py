@@ -3,8 +3,9 @@
 A lease of a task is the file ``<task>.0``, made exclusively: one worker makes it, the others fail to. Its holder
 rewrites it every few seconds. Whoever sees it unchanged for :data:`EXPIRY` seconds of its own monotonic clock, or knows
 that its process is gone from this machine, may make ``<task>.1``, again exclusively, and so on: the highest number
-holds the task. No two machines' clocks are ever compared, and none that can be set is read. ``<task>.done`` says that
-the task's rows are stored; whether they are is looked up in the rows when the run is finished.
+holds the task. No two machines' clocks are ever compared, and none that can be set is read. When the task's rows are
+stored, its holder makes ``done/<task>`` and then removes the leases; whether the rows are there is looked up in the
+rows themselves when the run is finished.
 
 Two workers may still compute one task, where one was only thought dead. Their rows are the same and count once.
 """
@@ -31,7 +32,6 @@ LOOK = EXPIRY / 12
 """Seconds between two looks at a lease that another worker holds."""
 TRIES = 3
 """Times that a task is left behind before its rows are given up."""
-DONE = -1
 FREE = b"free"
 """What stands in a lease that was given back before its task was done."""
 
@@ -65,8 +65,9 @@ class Lease:
         """Shows that the holder lives; False where it need not any more."""
         if self._clock() - self._last > self._hung_after or _next(self._path).exists():
             return False
-        with contextlib.suppress(OSError):  # a file system that is away for a moment
-            self._path.write_bytes(json.dumps({**self._document, "beat": number}).encode())
+        # Not made anew where another has done the task and removed it; a file system may be away for a moment.
+        with contextlib.suppress(OSError), self._path.open("r+b") as file:
+            file.write(json.dumps({**self._document, "beat": number}).encode())
         return True
 
     @contextlib.contextmanager
@@ -106,48 +107,50 @@ class Leases:
         self, folder: Path, worker: str, hung_after: float = HUNG_AFTER, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.folder = folder
+        self._done = folder / "done"
+        self._done.mkdir(exist_ok=True)
         self.worker = worker
         self.hung_after = hung_after
         self._clock = clock
         self._seen: dict[str, Seen] = {}
         self._document = {"worker": worker, **this_process()}
 
-    def look(self) -> dict[str, int]:
-        """Every task that was ever leased -> the highest number of its leases, or ``DONE``."""
-        found: dict[str, int] = {}
-        for entry in os.scandir(self.folder):
-            task, _, end = entry.name.rpartition(".")
-            if end == "done":
-                found[task] = DONE
-            elif end.isdecimal() and found.get(task, 0) != DONE:
-                found[task] = max(found.get(task, 0), int(end))
-        return found
+    def look(self) -> tuple[set[str], dict[str, int]]:
+        """The tasks that are done, and of those that are leased the highest number of their leases."""
+        held: dict[str, int] = {}
+        for name in os.listdir(self.folder):  # noqa: PTH208 - the quickest, and done as often as anything here
+            task, _, number = name.rpartition(".")
+            if number.isdecimal():
+                held[task] = max(held.get(task, 0), int(number))
+        return set(os.listdir(self._done)), held  # noqa: PTH208
 
     def take(self, task: str, number: int | None = None) -> Lease | None:
-        """A lease of the task, of which ``number`` is the highest known; ``None`` where another worker holds it."""
-        if number == DONE or (number is not None and not self.left_behind(task, number)):
+        """A lease of the task, of which ``number`` is the highest known; ``None`` where another worker has it."""
+        if number is not None and not self.left_behind(task, number):
             return None
         path = self._path(task, 0 if number is None else number + 1)
         try:
-            with path.open("xb") as file:
-                file.write(json.dumps({**self._document, "beat": 0}).encode())
+            file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
+            return None
+        with os.fdopen(file, "wb") as stream:
+            stream.write(json.dumps({**self._document, "beat": 0}).encode())
+        if (self._done / task).exists():  # since this worker looked
+            path.unlink(missing_ok=True)
             return None
         return Lease(path, self._document, self.hung_after, self._clock)
 
     def done(self, task: str) -> None:
         """The rows of the task are stored."""
-        (self.folder / f"{task}.done").touch()
+        (self._done / task).touch()
+        number = 0
+        while self._path(task, number).exists():
+            self._path(task, number).unlink(missing_ok=True)
+            number += 1
 
     def reopen(self, task: str) -> None:
         """The rows of the task are not there after all: it is to be done again."""
-        number = 0
-        if not self._path(task, number).exists():
-            return
-        while self._path(task, number + 1).exists():
-            number += 1
-        self._path(task, number).write_bytes(FREE)
-        (self.folder / f"{task}.done").unlink(missing_ok=True)
+        (self._done / task).unlink(missing_ok=True)
 
     def left_behind(self, task: str, number: int) -> bool:
         """Whether nobody works under the lease of that number any more, as far as this worker has seen."""
@@ -170,10 +173,9 @@ class Leases:
     def holders(self) -> dict[str, tuple[str, int]]:
         """Worker -> the task that it holds and the number of its lease."""
         held: dict[str, tuple[str, int]] = {}
-        for task, number in self.look().items():
-            if number != DONE:
-                with contextlib.suppress(ValueError, KeyError):
-                    held[json.loads(self._content(task, number))["worker"]] = task, number
+        for task, number in self.look()[1].items():
+            with contextlib.suppress(ValueError, KeyError):
+                held[json.loads(self._content(task, number))["worker"]] = task, number
         return held
 
     def _content(self, task: str, number: int) -> bytes:

@@ -7,6 +7,9 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from arsbench.errors import Stopped
 from arsbench.folders import give_matplotlib_a_folder
 from arsbench.running.again import run_of, settings_like
@@ -15,7 +18,7 @@ from arsbench.running.engines import local
 from arsbench.running.engines.worker import work
 from arsbench.running.execute import Interrupted, Outcome, finish
 from arsbench.running.found import Found
-from arsbench.running.leases import DONE, TRIES, Lease, Leases
+from arsbench.running.leases import TRIES, Lease, Leases
 from arsbench.running.manifest import Failure
 from arsbench.running.prepare import Prepared, prepare
 from arsbench.running.progress import NoProgress
@@ -66,7 +69,7 @@ def work_on(
                 worker.work(shard)
                 if crew is not None or not worker.all_done():
                     return None
-                lease = worker.leases.take(FINISH, worker.leases.look().get(FINISH))
+                lease = worker.leases.take(FINISH, worker.leases.look()[1].get(FINISH))
                 if lease is None:
                     return None
                 with lease.beating():
@@ -108,8 +111,7 @@ class _Worker:
 
     def all_done(self) -> bool:
         """Whether every task of the run was said to be done."""
-        known = self.leases.look()
-        return all(known.get(task.name) == DONE for task in self._tasks)
+        return self.leases.look()[0] >= {task.name for task in self._tasks}
 
     def reopened(self) -> bool:
         """Whether tasks lack rows that were said to be there; they are to be done again."""
@@ -145,9 +147,14 @@ class _Worker:
         self._tell([Failure(sentence, manipulator=task.manipulator)], [])
 
     def _seen_done(self, task: Task) -> None:
-        cells = [cell.manipulator == task.manipulator for cell in self._plan.cells]
-        lacking = ~self._done[cells, task.images.start : task.images.stop]
-        self._progress.advance(int(lacking.sum()), "others")
+        self._progress.advance(
+            int(self._lacking(task.manipulator)[task.images.start : task.images.stop].sum()), "others"
+        )
+
+    @functools.cache  # noqa: B019
+    def _lacking(self, manipulator: str) -> npt.NDArray[np.int64]:
+        """Rows of each image that were not there when this worker began."""
+        return (~self._done[[cell.manipulator == manipulator for cell in self._plan.cells]]).sum(axis=0)
 
     def _tell(self, failures: list[Failure], notes: list[str]) -> None:
         new = [note for note in dict.fromkeys(notes) if note not in self._told]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Sequence
 
-from arsbench.running.leases import DONE, LOOK, TRIES, Lease, Leases
+import numpy as np
+
+from arsbench.running.leases import LOOK, TRIES, Lease, Leases
 from arsbench.running.tasks import Task
 
 FIRST_PAUSE = 0.02
 """Seconds until a worker for whom nothing is left looks again; twice as long each time, up to :data:`LAST_PAUSE`."""
 LAST_PAUSE = LOOK / 5
+MISSES = 50
+"""Tasks that were free when the worker looked and are no more, after which it looks again."""
 
 Compute = Callable[[Task, Lease, bool], None]
 """Stores the rows of a task that are missing; the last argument says that another worker had begun it."""
@@ -28,30 +31,46 @@ def work(
     """Returns when every task is done, by this worker or by others.
 
     Args:
-        tasks: in the order of the plan; each worker begins at another one of them.
+        tasks: any; workers take them in different orders, so as not to meet at every one.
         leases: as this worker sees them.
         compute: see :data:`Compute`.
         give_up: called in its place for a task that was left behind :data:`~arsbench.running.leases.TRIES` times.
         seen_done: called for each task that another worker has done.
         sleep: waits so many seconds.
     """
-    first = random.Random(leases.worker).randrange(len(tasks)) if tasks else 0
-    waiting = {task.name: task for task in [*tasks[first:], *tasks[:first]]}
+    waiting = {task.name: task for task in _in_own_order(tasks, leases.worker)}
     pause = FIRST_PAUSE
     while waiting:
-        known, before = leases.look(), len(waiting)
+        done, held = leases.look()
+        before, missed = len(waiting), 0
+        for name in waiting.keys() & done:
+            seen_done(waiting.pop(name))
         for name, task in list(waiting.items()):
-            number = known.get(name)
-            if number == DONE:
-                seen_done(waiting.pop(name))
-            elif (lease := leases.take(name, number)) is not None:
+            number = held.get(name)
+            lease = leases.take(name, number)
+            if lease is not None:
                 _do(task, lease, leases, number, compute, give_up)
                 del waiting[name]
-        if len(waiting) == before:
+            elif number is None and (missed := missed + 1) == MISSES:
+                break
+        if len(waiting) < before or missed:
+            pause = FIRST_PAUSE
+        else:
             sleep(pause)
             pause = min(2 * pause, LAST_PAUSE)
-        else:
-            pause = FIRST_PAUSE
+
+
+def _in_own_order(tasks: Sequence[Task], worker: str) -> list[Task]:
+    """One manipulator after the other; which is the first, and each one's tasks, as the worker's name has it."""
+    draws = np.random.default_rng(list(worker.encode()))
+    of: dict[str, list[Task]] = {}
+    for task in tasks:
+        of.setdefault(task.manipulator, []).append(task)
+    return [
+        own[i]
+        for own in map(of.__getitem__, draws.permutation(list(of)).tolist())
+        for i in draws.permutation(len(own)).tolist()
+    ]
 
 
 def _do(

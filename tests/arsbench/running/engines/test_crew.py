@@ -213,7 +213,7 @@ def test_shells_give_the_rows_of_one_process_though_one_is_killed(settings, tmp_
     settings = replace(settings, images=24)
     folder, _ = lay_out(replace(settings, out=tmp_path / "run"))
     first, second = work_in_a_process(folder), work_in_a_process(folder)
-    while not any((folder / "parts").glob("*.parquet")):
+    while first.poll() is None and not any((folder / "parts").glob("*.parquet")):
         time.sleep(0.01)
     assert status(folder).state == "running"
     first.send_signal(signal.SIGKILL)
@@ -229,7 +229,7 @@ def test_workers_end_with_their_run(settings, tmp_path):
         f"execute(Settings(**{vars(replace(settings, images=64, out=str(tmp_path / 'run'), workers=2))!r}))"
     )
     run = subprocess.Popen([sys.executable, "-c", code])
-    while not any((tmp_path / "run").glob("parts/*.parquet")):
+    while run.poll() is None and not any((tmp_path / "run").glob("parts/*.parquet")):
         time.sleep(0.01)
     run.kill()
     run.wait()
