@@ -99,7 +99,7 @@ def execute(settings: Settings, progress: NoProgress | None = None, keep: bool |
             with progress:
                 if crewed:
                     store.share(groups=group_sizes(prepared, settings.batch))
-                    failures = crew.run(settings, prepared.plan, store, progress)
+                    failures = crew.run(settings, prepared.plan, store, progress, notes)
                 else:
                     failures = local.run(
                         prepared.plan, prepared.source, benches, store, settings.batch, progress, notes

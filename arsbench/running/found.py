@@ -16,17 +16,18 @@ class Found:
 
     Args:
         folder: where they lie.
+        notes: those that are known already; what is read is added to them.
 
     Attributes:
         failures: of all workers.
         notes: of all workers, each once.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, notes: list[str] | None = None) -> None:
         self._folder = folder
         self._read: set[Path] = set()
         self.failures: list[Failure] = []
-        self.notes: list[str] = []
+        self.notes: list[str] = [] if notes is None else notes
 
     def tell(self, failures: Sequence[Failure], notes: Sequence[str]) -> None:
         """Writes what this worker met."""

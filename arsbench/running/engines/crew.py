@@ -81,7 +81,9 @@ def check_crew(settings: Settings, keep: bool) -> bool:
     return crewed
 
 
-def run(settings: Settings, plan: Plan, store: RunFolder, progress: NoProgress) -> list[Failure]:
+def run(
+    settings: Settings, plan: Plan, store: RunFolder, progress: NoProgress | None = None, notes: list[str] | None = None
+) -> list[Failure]:
     """Computes and stores every row of the plan that the store lacks.
 
     Args:
@@ -89,6 +91,7 @@ def run(settings: Settings, plan: Plan, store: RunFolder, progress: NoProgress) 
         plan: the cells and images.
         store: the run's folder, laid out and open to workers.
         progress: what is shown meanwhile.
+        notes: what a reader should know of the methods is added to them.
 
     Returns:
         The failures of cells that could not be computed; all the others are stored.
@@ -98,7 +101,8 @@ def run(settings: Settings, plan: Plan, store: RunFolder, progress: NoProgress) 
     """
     tasks = list(tasks_of(plan, store.manifest["groups"]))
     leases = Leases(store.work, f"watch-{uuid.uuid4().hex[:8]}", settings.hung_after)
-    found = Found(store.work)
+    found = Found(store.work, notes)
+    progress = progress or NoProgress()
     done = store.done()
     store.count()
     progress.start(done.size, int(done.sum()))
@@ -110,7 +114,6 @@ def run(settings: Settings, plan: Plan, store: RunFolder, progress: NoProgress) 
         with _crew(settings, plan, store) as crew:
             _watch(crew, min(settings.workers, len(left)), leases, found, store, progress)
         done = store.done()
-    store.notes += found.notes
     return found.failures
 
 
