@@ -166,7 +166,7 @@ def _named(document: bytes) -> Mapping[str, Any] | None:
 
 
 def _ended(named: Mapping[str, Any]) -> bool:
-    return named["host"] == platform.node() and _began(named["process"]) != named["began"]
+    return bool(named["host"] == platform.node() and _began(named["process"]) != named["began"])
 
 
 def _began(process: int) -> float | None:

@@ -64,7 +64,7 @@ def incomplete(plan: Plan, tasks: Iterable[Task], done: Done, failures: Sequence
     """The tasks that lack rows of cells that did not fail; ``done`` is bool ``[cells, images]``."""
     failed = np.array([any(failure.covers(cell.label) for failure in failures) for cell in plan.cells])
     lacking = {
-        name: (~done[[cell.manipulator == name for cell in plan.cells] & ~failed]).any(axis=0)
+        name: np.asarray((~done[[cell.manipulator == name for cell in plan.cells] & ~failed]).any(axis=0))
         for name in plan.manipulators
     }
     return [task for task in tasks if lacking[task.manipulator][task.images.start : task.images.stop].any()]

@@ -154,7 +154,8 @@ class _Worker:
     @functools.cache  # noqa: B019
     def _lacking(self, manipulator: str) -> npt.NDArray[np.int64]:
         """Rows of each image that were not there when this worker began."""
-        return (~self._done[[cell.manipulator == manipulator for cell in self._plan.cells]]).sum(axis=0)
+        cells = [cell.manipulator == manipulator for cell in self._plan.cells]
+        return np.asarray((~self._done[cells]).sum(axis=0), dtype=np.int64)
 
     def _tell(self, failures: list[Failure], notes: list[str]) -> None:
         new = [note for note in dict.fromkeys(notes) if note not in self._told]

@@ -47,7 +47,7 @@ class Processes(Crew):
 
     def ended(self) -> list[Ended]:
         """Those that ended since the last call."""
-        over = [worker for worker, (process, _) in self._running.items() if process.poll() is not None]
+        over = [worker for worker, (process, said) in self._running.items() if process.poll() is not None]
         return [self._ended(worker) for worker in over]
 
     def _ended(self, worker: str) -> Ended:
@@ -73,10 +73,11 @@ class Processes(Crew):
     def __enter__(self) -> Processes:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for process, _ in self._running.values():
+    def __exit__(self, *given: object) -> None:
+        left = [(worker, process) for worker, (process, said) in self._running.items()]
+        for _worker, process in left:
             process.terminate()
-        for worker, (process, _) in list(self._running.items()):
+        for worker, process in left:
             try:
                 process.wait(PATIENCE)
             except subprocess.TimeoutExpired:

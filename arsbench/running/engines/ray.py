@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import math
 from pathlib import Path
@@ -45,17 +46,20 @@ class Actors(Crew):
     """Actors; see :class:`~arsbench.running.engines.crew.Crew`."""
 
     def __init__(self, settings: Settings, device: str, folder: Path) -> None:
+        self._ray: Any = importlib.import_module("ray")
         self._settings = settings
         self._device = device
         self._folder = str(folder.resolve())
         self._running: dict[str, tuple[Any, Any]] = {}
 
     def __enter__(self) -> Actors:
-        import ray
-
-        here = {"num_cpus": self._settings.workers, "object_store_memory": OBJECT_STORE, "include_dashboard": False}
+        here: dict[str, Any] = {
+            "num_cpus": self._settings.workers,
+            "object_store_memory": OBJECT_STORE,
+            "include_dashboard": False,
+        }
         try:
-            ray.init(
+            self._ray.init(
                 address=self._settings.address or "local",
                 log_to_driver=False,
                 logging_level="ERROR",
@@ -68,8 +72,8 @@ class Actors(Crew):
         gpus = 0.0
         if self._device == "cuda":
             # as many to a GPU as it takes for all to work at once
-            gpus = 1 / math.ceil(self._settings.workers / max(1, int(ray.cluster_resources().get("GPU", 1))))
-        self._actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Worker)
+            gpus = 1 / math.ceil(self._settings.workers / max(1, int(self._ray.cluster_resources().get("GPU", 1))))
+        self._actor = self._ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Worker)
         self._threads = threads(self._settings.workers) if self._settings.address is None else None
         return self
 
@@ -81,32 +85,26 @@ class Actors(Crew):
 
     def ended(self) -> list[Ended]:
         """Those that ended since the last call."""
-        import ray
-
         found = []
         for worker, (_, result) in list(self._running.items()):
-            if not ray.wait([result], timeout=0)[0]:
+            if not self._ray.wait([result], timeout=0)[0]:
                 continue
             del self._running[worker]
             try:
-                found.append(Ended(worker, ray.get(result)))
-            except ray.exceptions.RayActorError:
+                found.append(Ended(worker, self._ray.get(result)))
+            except self._ray.exceptions.RayActorError:
                 found.append(Ended(worker, "its Ray actor is gone", lost=True))
-            except ray.exceptions.RayError as error:
+            except self._ray.exceptions.RayError as error:
                 found.append(Ended(worker, f"an actor failed with {describe(error)}"))
         return found
 
     def kill(self, worker: str) -> None:
         """Ends an actor at once."""
-        import ray
-
         if worker in self._running:
-            ray.kill(self._running[worker][0])
+            self._ray.kill(self._running[worker][0])
 
     def __exit__(self, *_: object) -> None:
-        import ray
-
         for worker in list(self._running):
-            with contextlib.suppress(ray.exceptions.RayError):
+            with contextlib.suppress(self._ray.exceptions.RayError):
                 self.kill(worker)
-        ray.shutdown()
+        self._ray.shutdown()

@@ -76,7 +76,7 @@ def test_groups_stay_as_they_are_and_single_missing_images_are_put_together():
     whole, rest = pending(plan, "g", done, groups)
     assert (whole.indices, sum(map(len, whole.todo.values()))) == ((0, 1, 2, 3), 4)
     assert (rest.indices, list(rest.todo.values())) == ((4, 8, 9), [(plan.cells[1].severity,)])
-    assert list(pending(plan, "g", done, groups[1:2]))[0].indices == (4,)
+    assert next(pending(plan, "g", done, groups[1:2])).indices == (4,)
 
 
 def test_a_manipulator_that_fits_with_no_image_is_one_sentence(small, fake):
