@@ -172,7 +172,8 @@ def _ended(named: Mapping[str, Any]) -> bool:
 def _began(process: int) -> float | None:
     """When a process of this machine was started; ``None`` where there is none of that number."""
     with contextlib.suppress(OSError):  # Linux: ticks since the machine's start, which no clock that is set changes
-        return float(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else float(fields[19])  # Z: ended, and its parent has not asked yet
     import psutil
 
     try:

@@ -93,6 +93,16 @@ def test_a_run_alone_waits_for_all_workers(tmp_path, monkeypatch):
         hold(tmp_path, shared=True)
 
 
+def test_a_process_that_was_killed_is_gone_before_its_parent_asks():
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    named = json.dumps({"host": locks.platform.node(), "process": process.pid, "began": locks._began(process.pid)})
+    assert not locks.gone(named.encode())
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert locks.gone(named.encode())
+    process.wait()
+
+
 def test_a_folder_that_nobody_ever_held_is_not_held(tmp_path):
     assert not held(tmp_path)
 
