@@ -170,12 +170,13 @@ class Leases:
         """How often the task was left behind, under the leases up to ``number``."""
         return sum(self._content(task, n) != FREE for n in range(number + 1))
 
-    def holders(self) -> dict[str, tuple[str, int]]:
-        """Worker -> the task that it holds and the number of its lease."""
-        held: dict[str, tuple[str, int]] = {}
-        for task, number in self.look()[1].items():
-            with contextlib.suppress(ValueError, KeyError):
-                held[json.loads(self._content(task, number))["worker"]] = task, number
+    def holders(self) -> dict[str, tuple[str, int, bool]]:
+        """Worker -> a task that it has leased, the number of its lease, and whether another has taken it over."""
+        held: dict[str, tuple[str, int, bool]] = {}
+        for task, last in self.look()[1].items():
+            for number in range(last + 1):
+                with contextlib.suppress(ValueError, KeyError):
+                    held[json.loads(self._content(task, number))["worker"]] = task, number, number < last
         return held
 
     def _content(self, task: str, number: int) -> bytes:

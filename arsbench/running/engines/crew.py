@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import uuid
@@ -22,6 +23,8 @@ from arsbench.running.tasks import incomplete, tasks_of
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at the workers."""
+GRACE = 20.0
+"""Seconds in which workers may end by themselves after the last task is done."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def run(
         if len(left) < settings.workers:
             progress.note(f"there are {len(left)} tasks for {settings.workers} workers; a smaller --batch makes more")
         with _crew(settings, plan, store) as crew:
-            _watch(crew, min(settings.workers, len(left)), leases, found, store, progress)
+            _watch(crew, {task.name for task in left}, settings.workers, leases, found, store, progress)
         done = store.done()
     return found.failures
 
@@ -133,12 +136,18 @@ def _crew(settings: Settings, plan: Plan, store: RunFolder) -> Crew:
     return Processes(settings, plan.device, store.folder)
 
 
-def _watch(crew: Crew, count: int, leases: Leases, found: Found, store: RunFolder, progress: NoProgress) -> None:
-    """Returns when every worker has found nothing more to do."""
+def _watch(
+    crew: Crew, tasks: set[str], most: int, leases: Leases, found: Found, store: RunFolder, progress: NoProgress
+) -> None:
+    """Returns when every worker has found nothing more to do, or a moment after the last task is done."""
+    count = min(most, len(tasks))
     spare = count  # workers that may end without a task: one with a task counts there, see TRIES
     working = {_start(crew) for _ in range(count)}
-    while working:
+    until = math.inf
+    while working and time.monotonic() < until:  # one that hangs while others finish its task is left behind at the end
         time.sleep(LOOK_EVERY)
+        if until == math.inf and leases.look()[0] >= tasks:
+            until = time.monotonic() + GRACE
         progress.advance(store.count(), f"{len(working)} workers")
         for said in found.read():
             progress.note(said)
@@ -154,7 +163,8 @@ def _watch(crew: Crew, count: int, leases: Leases, found: Found, store: RunFolde
                 progress.note(f"a worker ended: {end.how}; another one takes its place")
                 working.add(_start(crew))
         for worker in working & holders.keys():
-            if leases.left_behind(*holders[worker]):
+            task, number, taken_over = holders[worker]
+            if taken_over or leases.left_behind(task, number):
                 progress.note(f"a worker has shown no sign of progress for {leases.hung_after:g} seconds; it is ended")
                 crew.kill(worker)
 
