@@ -52,6 +52,10 @@ def run(
     weights: str = DEFAULTS.weights,
     precision: str = DEFAULTS.precision,
     trained_on: Names | None = DEFAULTS.trained_on,
+    engine: str = DEFAULTS.engine,
+    workers: int = DEFAULTS.workers,
+    address: str | None = DEFAULTS.address,
+    hung_after: float = DEFAULTS.hung_after,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Runs protectors and the controls against manipulators under perturbations.
@@ -79,6 +83,10 @@ def run(
             stays in float32.
         trained_on: the manipulators that the protectors are made against, to see whether they protect against others;
             names as of ``manipulator``. ``None``: each is made against the one that it is evaluated on.
+        engine: ``local``, or ``ray``.
+        workers: processes that compute side by side, or actors of Ray; more than one needs ``out``.
+        address: of a Ray cluster; ``None``: Ray on this machine.
+        hung_after: seconds without a row after which a worker is ended and replaced.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -108,6 +116,10 @@ def run(
         weights=weights,
         precision=precision,
         trained_on=trained_on,
+        engine=engine,
+        workers=workers,
+        address=address,
+        hung_after=hung_after,
     )
     outcome = run_with_reports(settings, make_progress(progress))
     _warn([*outcome.notes, *outcome.sentences])

@@ -57,6 +57,7 @@ def commands() -> None:
 
 for command in (
     run.run,
+    run.work,
     run.status,
     run.speed,
     protect.protect,

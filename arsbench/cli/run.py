@@ -1,4 +1,4 @@
-"""``arsbench run`` and ``arsbench status``."""
+"""``arsbench run``, ``work``, ``status`` and ``speed``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from arsbench.running.settings import DEFAULTS, IMAGES
 if TYPE_CHECKING:
     import pandas as pd
 
+    from arsbench.running.execute import Outcome
     from arsbench.running.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -22,7 +23,9 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 def setting(name: str, help: str, **more: Any) -> Callable[[Command], Command]:
     """An option whose default is that of :class:`arsbench.running.settings.Settings`."""
-    return click.option(f"--{name}", default=getattr(DEFAULTS, name), show_default=True, help=help, **more)
+    return click.option(
+        f"--{name}", default=getattr(DEFAULTS, name.replace("-", "_")), show_default=True, help=help, **more
+    )
 
 
 @click.command()
@@ -42,14 +45,26 @@ def setting(name: str, help: str, **more: Any) -> Callable[[Command], Command]:
 @click.option("--skip-bad", is_flag=True, help="Leave out pictures of --faces that cannot be read.")
 @click.option("--identity", is_flag=True, help="Fill the identity columns, too; takes about twice as long.")
 @setting("weights", "own, or random: speed of the paper track's models.")
+@setting("engine", "local: processes of this machine, or ray.")
+@setting("workers", "Processes, or actors of Ray.", type=int)
+@click.option("--address", metavar="ADDRESS", help="Of a Ray cluster.")
+@setting("hung-after", "Seconds without a row after which a worker is ended and replaced.", type=float)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder.  [default: runs/<key>]")
 @click.option("--no-cache", is_flag=True, help="Compute every reference anew.")
 @click.option("--like", metavar="MANIFEST", help="The settings of another run, but for those given here.")
+@click.option("--plan-only", is_flag=True, help="Only lay the run out, for: arsbench work RUN")
 @click.option("--dry-run", is_flag=True, help="Only say what it would take: cells, rows, minutes, disk.")
 @click.option("--json", "as_json", is_flag=True, help="Of --dry-run, for scripts.")
 @click.pass_context
 def run(
-    context: click.Context, /, no_cache: bool, like: str | None, dry_run: bool, as_json: bool, **options: Any
+    context: click.Context,
+    /,
+    no_cache: bool,
+    like: str | None,
+    plan_only: bool,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
 ) -> int:
     """Run protectors, and the controls, against manipulators under perturbations.
 
@@ -60,12 +75,13 @@ def run(
     Example:  arsbench run --protector mine.py:Mine --out runs/mine
     Example:  arsbench run --protector pgd --trained-on psp-mix --manipulator styleclip
     Example:  arsbench run --like runs/mine/manifest.json --out runs/again --dry-run
+    Example:  arsbench run --protector pgd --workers 4
     """
     from dataclasses import replace
 
     from arsbench.reports.run import run_with_reports
     from arsbench.running.engines.allocator import keep_freed_memory
-    from arsbench.running.execute import void_sentence
+    from arsbench.running.execute import lay_out
     from arsbench.running.progress import make_progress
     from arsbench.running.settings import Settings
 
@@ -80,10 +96,22 @@ def run(
         return _dry_run(settings, as_json)
     if as_json:
         raise click.UsageError("--json is for --dry-run; arsbench status RUN --json tells of a run")
+    if plan_only:
+        folder, plan = lay_out(settings)
+        click.echo(f"{len(plan.cells)} cells of {len(plan.images)} images are laid out; nothing is computed yet")
+        click.echo(f"run: {folder}")
+        return DONE
     outcome = run_with_reports(settings, make_progress(True), keep=True)
     if like is not None:
         _compare_with(like, outcome.folder)
-    if settings.weights == "random":
+    return _show(outcome)
+
+
+def _show(outcome: Outcome) -> int:
+    """Prints what came of a run; returns the exit code."""
+    from arsbench.running.execute import void_sentence
+
+    if not outcome.rows.empty and (outcome.rows["weights"] == "random").any():
         click.echo("random weights: the rows serve to measure speed; no table or figure takes them")
     elif not outcome.rows.empty:
         _show_leaderboard(outcome.rows, bool(outcome.failures), void_sentence(outcome.void))
@@ -96,6 +124,37 @@ def run(
     if outcome.failures:
         return BAD_INPUT
     return FINDING if outcome.void else DONE
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--shard", metavar="I/N", help="Every N-th task, from the I-th on.  [default: all]")
+@click.option("--no-cache", is_flag=True, help="Compute every reference anew.")
+@setting("hung-after", "Seconds without a row after which others take over what this worker is at.", type=float)
+@click.option("--crew", hidden=True, help="This worker's name in a run --workers, which is at the other end of stdin.")
+def work(folder: Path, shard: str | None, no_cache: bool, hung_after: float, crew: str | None) -> int:
+    """One more worker on a run that was laid out: from any shell, Slurm job or pod that sees RUN.
+
+    The worker that finds all done writes the reports. See docs/cluster.md.
+
+    
+    Example:  arsbench run --protector all --plan-only --out runs/all && arsbench work runs/all
+    Example:  arsbench work runs/all --shard 3/8
+    """
+    from arsbench.cli.surroundings import end_with_parent
+    from arsbench.reports.run import work_with_reports
+    from arsbench.running.engines.allocator import keep_freed_memory
+    from arsbench.running.progress import make_progress
+
+    keep_freed_memory()
+    if crew is not None:
+        end_with_parent()
+    outcome = work_with_reports(folder, shard, not no_cache, hung_after, make_progress(crew is None), crew)
+    if outcome is None:
+        if crew is None:
+            click.echo(f"nothing is left to do here; arsbench status {folder} tells of the run")
+        return DONE
+    return _show(outcome)
 
 
 def _given(context: click.Context, name: str) -> bool:

@@ -51,3 +51,15 @@ def stopped_by_signals() -> Iterator[None]:
         for number, handler in before.items():
             if handler is signal.SIG_DFL:
                 signal.signal(number, handler)
+
+
+def end_with_parent() -> None:
+    """Ends this process as SIGTERM does once stdin, a pipe that its parent holds open, is closed."""
+    stdin = os.dup(0)  # read without Python's lock, which would be held as the process ends
+
+    def wait() -> None:
+        while os.read(stdin, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()

@@ -13,10 +13,13 @@ import pandas as pd
 
 from arsbench.errors import Stopped
 from arsbench.folders import give_matplotlib_a_folder
-from arsbench.running.engines import local
+from arsbench.running.again import settings_like
+from arsbench.running.engines import crew, local
+from arsbench.running.engines.batch_size import batch_size
+from arsbench.running.engines.crew import check_crew
 from arsbench.running.manifest import Failure, failure_documents
 from arsbench.running.plan import Plan
-from arsbench.running.prepare import RUNS, prepare
+from arsbench.running.prepare import RUNS, Prepared, prepare
 from arsbench.running.progress import NoProgress
 from arsbench.running.references import ReferenceCache, default_folder
 from arsbench.running.settings import Settings
@@ -74,6 +77,7 @@ def execute(settings: Settings, progress: NoProgress | None = None, keep: bool |
     """
     progress = progress or NoProgress()
     keep = settings.out is not None if keep is None else keep
+    crewed = check_crew(settings, keep)
     prepared = prepare(settings, check_folder=keep)
     notes = list(prepared.notes)
     give_matplotlib_a_folder()
@@ -89,16 +93,21 @@ def execute(settings: Settings, progress: NoProgress | None = None, keep: bool |
             failures = local.run(prepared.plan, prepared.source, benches, memory, settings.batch, progress, notes)
         return replace(_outcome(prepared.plan, memory.rows(), failures), notes=notes)
 
-    folder = Path(settings.out) if settings.out is not None else RUNS / prepared.plan.key
-    with RunFolder(folder, prepared.plan, prepared.header()) as store:
+    with RunFolder(folder_of(settings, prepared.plan), prepared.plan, prepared.header()) as store:
         store.update(state="running", starts=[*store.manifest["starts"], _now()])
         try:
             with progress:
-                failures = local.run(prepared.plan, prepared.source, benches, store, settings.batch, progress, notes)
+                if crewed:
+                    store.share(groups=group_sizes(prepared, settings.batch))
+                    failures = crew.run(settings, prepared.plan, store, progress, notes)
+                else:
+                    failures = local.run(
+                        prepared.plan, prepared.source, benches, store, settings.batch, progress, notes
+                    )
         except KeyboardInterrupt as error:
             number = error.signal if isinstance(error, Stopped) else None
             store.update(state="interrupted" if number is None else "stopped", notes=notes)
-            raise Interrupted(folder, number) from error
+            raise Interrupted(store.folder, number) from error
         except BaseException:
             with contextlib.suppress(OSError):  # the disk may be full
                 store.update(state="stopped", notes=notes)
@@ -107,19 +116,51 @@ def execute(settings: Settings, progress: NoProgress | None = None, keep: bool |
             for note in [*store.notes, *cache.notes]:
                 progress.note(note)
         cache.trim()
-        outcome = _outcome(prepared.plan, store.rows(), failures)
-        store.update(
-            state="failed" if failures else "finished",
-            ended=_now(),
-            notes=[*notes, *store.notes],
-            failures=failure_documents(failures),
-            void={
-                name: {"void": name in outcome.void, "reason": outcome.void.get(name, "")}
-                for name in prepared.plan.manipulators
-            },
+        outcome = finish(prepared.plan, store, failures, [*notes, *store.notes, *cache.notes])
+        store.leave()
+        return outcome
+
+
+def lay_out(settings: Settings) -> tuple[Path, Plan]:
+    """Checks a run and writes its manifest, for workers to come; computes nothing.
+
+    Returns:
+        The run's folder and its plan.
+
+    Raises:
+        ArsbenchError: as :func:`arsbench.run`.
+    """
+    prepared = prepare(settings, check_folder=True)
+    with RunFolder(folder_of(settings, prepared.plan), prepared.plan, prepared.header()) as store:
+        settings_like(store.folder)  # a worker has no more than the manifest
+        store.share(
+            groups=group_sizes(prepared, settings.batch), state="planned", starts=[*store.manifest["starts"], _now()]
         )
-    notes += [*store.notes, *cache.notes]
-    return Outcome(outcome.rows, failures, outcome.void, folder, notes=notes)
+        return store.folder, prepared.plan
+
+
+def folder_of(settings: Settings, plan: Plan) -> Path:
+    """Where a run lies."""
+    return Path(settings.out) if settings.out is not None else RUNS / plan.key
+
+
+def group_sizes(prepared: Prepared, batch: int | None) -> dict[str, int]:
+    """Manipulator -> images of a task: ``batch``, or as many as it is given at a time on this machine."""
+    models = {name: prepared.manipulators[name] for name in prepared.plan.manipulators}
+    return {name: batch or batch_size(model, prepared.source.size) for name, model in models.items()}
+
+
+def finish(plan: Plan, store: RunFolder, failures: list[Failure], notes: list[str]) -> Outcome:
+    """Writes into the manifest what came of a run whose rows are all stored."""
+    outcome = _outcome(plan, store.rows(), failures)
+    store.update(
+        state="failed" if failures else "finished",
+        ended=_now(),
+        notes=notes,
+        failures=failure_documents(failures),
+        void={name: {"void": name in outcome.void, "reason": outcome.void.get(name, "")} for name in plan.manipulators},
+    )
+    return replace(outcome, folder=store.folder, notes=notes)
 
 
 def _outcome(plan: Plan, rows: pd.DataFrame, failures: list[Failure]) -> Outcome:

@@ -1,7 +1,7 @@
-"""One writer at a time: the lock of a run's folder, on file systems with locks and without.
+"""One run, or the workers of one run, at a time: the lock of a folder, on file systems with locks and without.
 
 Where the system has ``flock``, the kernel gives the lock up however its holder ends. Elsewhere a file names the process
-that holds it; it is taken over once that process is gone from this machine.
+that holds it alone; it is taken over once that process is gone from this machine. Workers then leave no trace in it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import json
 import os
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from arsbench.errors import ArsbenchError
 
@@ -27,63 +28,86 @@ UNWRITTEN = 60.0
 class Lock:
     """A held lock; given up by :meth:`close`, or by the end of the process."""
 
-    def __init__(self, file: IO[bytes], owner: Path | None) -> None:
+    def __init__(self, file: IO[bytes], folder: Path, shared: bool) -> None:
         self._file = file
-        self._owner = owner
+        self._folder = folder
+        self._owner: Path | None = None
+        if not _flock(file, folder, shared):
+            if not shared:
+                self._owner = _own(folder)
+            elif _alive(folder / OWNER):
+                raise _held_by_another(folder)
+
+    def share(self) -> None:
+        """Lets other workers in."""
+        self._disown()
+        _flock(self._file, self._folder, shared=True)
+
+    def alone(self) -> bool:
+        """Whether no other worker is here; none comes in then. If one is, this one's share is gone.
+
+        Where the system has no ``flock``, that is never known.
+        """
+        with contextlib.suppress(ArsbenchError):
+            return _flock(self._file, self._folder, shared=False)
+        return False
 
     def close(self) -> None:
         """Lets another process have it."""
+        self._disown()
+        self._file.close()
+
+    def _disown(self) -> None:
         if self._owner is not None:
             with contextlib.suppress(OSError):
                 self._owner.unlink()
             self._owner = None
-        self._file.close()
 
 
-def hold(folder: Path) -> Lock:
+def hold(folder: Path, shared: bool = False) -> Lock:
     """Holds the folder for this process until closed or ended, however it ends.
+
+    Args:
+        folder: is there.
+        shared: together with others who share it; else alone.
 
     Raises:
         ArsbenchError: another process holds it.
     """
-    file = (folder / LOCK).open("ab")
+    file = (folder / LOCK).open("a+b")
     try:
-        return Lock(file, None if _flock(file, folder) else _own(folder))
+        return Lock(file, folder, shared)
     except BaseException:
         file.close()
         raise
 
 
 def held(folder: Path) -> bool:
-    """Whether a process holds the folder."""
+    """Whether a process holds the folder, alone or with others."""
     try:
-        import fcntl
-
-        with (folder / LOCK).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
+        with contextlib.suppress(OSError), (folder / LOCK).open("rb") as file:
+            _flock(file, folder, shared=False, patience=PATIENCE / 10)  # another may be asking
+    except ArsbenchError:
         return True
-    except (ImportError, OSError):
-        pass
     return _alive(folder / OWNER)
 
 
-def _flock(file: IO[bytes], folder: Path) -> bool:
+def _held_by_another(folder: Path) -> ArsbenchError:
+    return ArsbenchError(f"another process is writing into {folder}; wait for it, or give another --out")
+
+
+def _flock(file: IO[bytes], folder: Path, shared: bool, patience: float | None = None) -> bool:
     """Whether the lock was got from the system; False where it has none."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + (PATIENCE if patience is None else patience)
     while True:
         try:
             import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             return True
         except BlockingIOError as error:
             if time.monotonic() > until:
-                raise ArsbenchError(
-                    f"another process is writing into {folder}; wait for it, or give another --out"
-                ) from error
+                raise _held_by_another(folder) from error
             time.sleep(0.02)
         except (ImportError, OSError):  # no such locks on this system, or on this file system
             return False
@@ -91,7 +115,7 @@ def _flock(file: IO[bytes], folder: Path) -> bool:
 
 def _own(folder: Path) -> Path:
     path = folder / OWNER
-    document = {"host": platform.node(), "process": os.getpid(), "began": _began(os.getpid())}
+    document = this_process()
     for _ in range(2):
         try:
             with path.open("x") as file:
@@ -110,19 +134,46 @@ def _own(folder: Path) -> Path:
 def _alive(path: Path) -> bool:
     """Whether the process that the file names still runs; that of another machine may."""
     try:
-        document = json.loads(path.read_text())
-        host, process, began = document["host"], int(document["process"]), document["began"]
+        named = _named(path.read_bytes())
     except FileNotFoundError:
         return False
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError:
+        named = None
+    if named is None:
         with contextlib.suppress(OSError):
             return time.time() - path.stat().st_mtime < UNWRITTEN
         return False
-    return bool(host != platform.node() or _began(process) == began)
+    return not _ended(named)
+
+
+def this_process() -> dict[str, object]:
+    """What names this process among those of all machines, now and later."""
+    return {"host": platform.node(), "process": os.getpid(), "began": _began(os.getpid())}
+
+
+def gone(document: bytes) -> bool:
+    """Whether a file's content names a process, as :func:`this_process` does, of this machine that has ended."""
+    named = _named(document)
+    return named is not None and _ended(named)
+
+
+def _named(document: bytes) -> Mapping[str, Any] | None:
+    try:
+        named = json.loads(document)
+        return {**named, "process": int(named["process"]), "host": named["host"], "began": named["began"]}
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _ended(named: Mapping[str, Any]) -> bool:
+    return bool(named["host"] == platform.node() and _began(named["process"]) != named["began"])
 
 
 def _began(process: int) -> float | None:
     """When a process of this machine was started; ``None`` where there is none of that number."""
+    with contextlib.suppress(OSError):  # Linux: ticks since the machine's start, which no clock that is set changes
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else float(fields[19])  # Z: ended, and its parent has not asked yet
     import psutil
 
     try:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:  # torch takes seconds to import, and the command line reads i
 
 WEIGHTS = ("own", "random")
 PRECISIONS = ("float32", "bfloat16")
+ENGINES = ("local", "ray")
+HUNG_AFTER = 3600.0
+"""Seconds without a row; a row of the slowest protector takes minutes."""
 IMAGES = 100
 """Shipped faces, where neither their number nor a folder is given."""
 
@@ -38,6 +41,10 @@ class Settings:
     weights: str = "own"
     precision: str = "float32"
     trained_on: Names | None = None
+    engine: str = "local"
+    workers: int = 1
+    address: str | None = None
+    hung_after: float = HUNG_AFTER
 
 
 DEFAULTS = Settings()

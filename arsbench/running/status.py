@@ -24,8 +24,8 @@ class Status:
         failed: marked failed in the manifest.
         rows: rows stored.
         rows_planned: cells times images.
-        state: ``running``, ``finished``, ``interrupted``, ``failed``, or ``stopped``: it ended before it was finished,
-            by a signal or in any other way.
+        state: ``planned``, ``running``, ``finished``, ``interrupted``, ``failed``, or ``stopped``: it ended before it
+            was finished, by a signal or in any other way.
         void: reason by manipulator, empty where the run is valid.
         failures: the sentences.
     """
@@ -66,5 +66,7 @@ def status(run: str | Path) -> Status:
 
 
 def _state(said: str, folder: Path) -> str:
-    """A process that was killed could not say so."""
-    return "stopped" if said == "running" and not held(folder) else str(said)
+    """A process that was killed could not say so; workers of a run that was laid out say nothing until it is done."""
+    if said == "finished":
+        return said
+    return "running" if held(folder) else "stopped" if said == "running" else said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ _LATER: dict[str, float | str] = {
 }
 """Columns that came after the first release, with what they hold in a run that is older."""
 SCHEMA = schema_of(COLUMNS)
+WORK = "work"
+"""The folder in which the workers of a run tell each other what they are at."""
 
 
 class Store(Protocol):
@@ -70,30 +73,61 @@ class MemoryStore:
 
 
 class RunFolder:
-    """One run on disk, open for writing by one process at a time.
+    """One run on disk, open for writing by one process, or by the workers of one run.
 
     Args:
         folder: made when it is not there.
         plan: what the run computes.
-        header: what else the manifest says: the protocol, versions, device.
+        header: what else the manifest says: the protocol, versions, device. ``None`` for one worker more on a run that
+            was laid out for workers: the manifest stays as it is.
 
     Raises:
-        ArsbenchError: the folder cannot be written, holds a run of another plan, or another process writes into it.
+        ArsbenchError: the folder cannot be written, holds a run of another plan, or another process writes into it; for
+            a worker also: it was not laid out.
     """
 
-    def __init__(self, folder: Path, plan: Plan, header: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, plan: Plan, header: Mapping[str, Any] | None) -> None:
         self.folder = folder
         self.plan = plan
+        self.work = folder / WORK
         self.notes: list[str] = []
         self._order = Order.of_plan(plan)
+        self._counted: set[Path] = set()
         check_writable(folder)
-        self._lock = hold(folder)
+        self._lock = hold(folder, shared=header is None)
         try:
-            self.manifest = self._open_manifest(header)
-            _remove_leftovers(folder)
+            self.manifest = self._laid_out() if header is None else self._open_manifest(header)
+            if header is not None:
+                self._remove_leftovers()
         except BaseException:
             self.close()
             raise
+
+    def _laid_out(self) -> dict[str, Any]:
+        manifest = read_manifest(self.folder)
+        if manifest["plan"]["key"] != self.plan.key:
+            raise ArsbenchError(
+                f"this worker would compute another run than {self.folder} holds: "
+                f"{difference(manifest['plan'], self.plan)}"
+            )
+        if manifest.get("groups", {}).keys() != set(self.plan.manipulators):
+            raise ArsbenchError(
+                f"{self.folder} was not laid out for workers; do so with: "
+                f"arsbench run --plan-only --like {self.folder / MANIFEST} --out {self.folder}"
+            )
+        self.work.mkdir(exist_ok=True)
+        return manifest
+
+    def share(self, **entries: Any) -> None:
+        """Sets entries of the manifest and lets workers in."""
+        self.update(**entries)
+        self.work.mkdir(exist_ok=True)
+        self._lock.share()
+
+    def leave(self) -> None:
+        """Removes what the workers told each other, where the last of them is here."""
+        if self._lock.alone():
+            self._remove_leftovers()
 
     def _open_manifest(self, header: Mapping[str, Any]) -> dict[str, Any]:
         old = read_manifest(self.folder) if (self.folder / MANIFEST).exists() else None
@@ -125,13 +159,22 @@ class RunFolder:
         for path in part_paths(self.folder):
             table = read_keys(path)
             if table is None:
-                path.replace(path.with_suffix(".corrupt"))
+                with contextlib.suppress(FileNotFoundError):  # another worker has done it
+                    path.replace(path.with_suffix(".corrupt"))
                 self.notes.append(
                     f"{path} cannot be read; it was set aside as {path.stem}.corrupt, its rows are computed again"
                 )
             else:
                 good.append(table)
         return self._order.done(good)
+
+    def count(self) -> int:
+        """The rows of the parts that came since the last call."""
+        new = set(part_paths(self.folder)) - self._counted
+        self._counted |= new
+        with contextlib.suppress(OSError, pa.ArrowException):  # set aside meanwhile
+            return sum(pq.read_metadata(path).num_rows for path in new)
+        return 0
 
     def append(self, columns: Columns) -> None:
         """Writes these rows as one part, whole or not at all."""
@@ -142,6 +185,13 @@ class RunFolder:
     def rows(self) -> pd.DataFrame:
         """All rows in canonical order."""
         return self._order.frame(_whole_parts(self.folder))
+
+    def _remove_leftovers(self) -> None:
+        """What killed processes were writing, and what workers told each other."""
+        for path in [*self.folder.glob(".*.tmp"), *(self.folder / PARTS).glob(".*.tmp")]:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        shutil.rmtree(self.work, ignore_errors=True)
 
     def close(self) -> None:
         """Lets another process write into the folder."""
@@ -253,10 +303,3 @@ def check_folder(folder: Path) -> None:
         raise ArsbenchError(
             f"the output folder {folder} cannot be written ({error.strerror or error}); give another --out"
         ) from error
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """What a killed process was writing."""
-    for path in [*folder.glob(".*.tmp"), *(folder / PARTS).glob(".*.tmp")]:
-        with contextlib.suppress(OSError):
-            path.unlink()

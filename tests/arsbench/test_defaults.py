@@ -13,7 +13,7 @@ from arsbench.running.settings import Settings
 
 SETTINGS = {field.name: field.default for field in dataclasses.fields(Settings)}
 OPTIONS = command.make_context("run", []).params
-ACTIONS = {"no_cache", "like", "dry_run", "as_json"}
+ACTIONS = {"no_cache", "like", "plan_only", "dry_run", "as_json"}
 """Options that say what to do with the settings."""
 PYTHON = {name: parameter.default for name, parameter in inspect.signature(arsbench.run).parameters.items()}
 

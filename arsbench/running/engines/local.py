@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ from arsbench.running.order import Done
 from arsbench.running.plan import Cell, Plan, Protection, Severity
 from arsbench.running.progress import NoProgress
 from arsbench.running.store import Store
+from arsbench.running.tasks import spread
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Work:
     todo: Mapping[Protection, tuple[Severity, ...]]
 
     def split(self, at_once: int) -> list[Work]:
-        """The same in groups of at most ``at_once`` images, as even as can be: a small one costs more an image."""
-        groups = np.array_split(self.indices, math.ceil(len(self.indices) / at_once))
-        return [Work(self.manipulator, tuple(group.tolist()), self.todo) for group in groups]
+        """The same in groups of at most ``at_once`` images, as even as can be."""
+        groups = spread(range(len(self.indices)), at_once)
+        return [Work(self.manipulator, self.indices[group.start : group.stop], self.todo) for group in groups]
 
 
 def run(
@@ -72,31 +72,49 @@ def run(
     failures: list[Failure] = []
     done = store.done()
     progress.start(done.size, int(done.sum()))
-    with precise(), exits_refused():
-        for manipulator in plan.manipulators:
-            bench = benches[manipulator]()
-            at_once = batch or batch_size(bench.manipulator, source.size)
-            waiting = list(pending(plan, manipulator, done, at_once))
-            while waiting:
-                work, *others = waiting.pop(0).split(at_once)
-                waiting[:0] = others
-                try:
-                    _one_batch(plan, source, bench, store, work, failures, progress)
-                    for note in bench.notes:
-                        if note not in notes:
-                            notes.append(note)
-                            progress.note(note)
-                except torch.OutOfMemoryError as error:
-                    _free()
-                    if len(work.indices) == 1:
-                        raise ArsbenchError(
-                            f"manipulator '{manipulator}' and what runs with it do not fit into the memory of "
-                            f"{bench.manipulator.device}, not even with one image at a time; give --device cpu"
-                        ) from error
-                    at_once = len(work.indices) // 2
-                    waiting.insert(0, work)
-                    progress.note(f"{len(work.indices)} images at a time do not fit; going on with {at_once}")
+    for manipulator in plan.manipulators:
+        bench = benches[manipulator]()
+        at_once = batch or batch_size(bench.manipulator, source.size)
+        waiting = list(pending(plan, manipulator, done, spread(range(len(plan.images)), at_once)))
+        compute(plan, source, bench, store, waiting, failures, progress, notes)
     return failures
+
+
+def compute(
+    plan: Plan,
+    source: FaceSource,
+    bench: Bench,
+    store: Store,
+    waiting: list[Work],
+    failures: list[Failure],
+    progress: NoProgress,
+    notes: list[str],
+) -> None:
+    """Computes and stores what is waiting for one manipulator; ``failures`` and ``notes`` are added to.
+
+    Cells of failures that are there already are left out. Arguments as of :func:`run`.
+    """
+    at_once = max((len(work.indices) for work in waiting), default=1)
+    with precise(), exits_refused():
+        while waiting:
+            work, *others = waiting.pop(0).split(at_once)
+            waiting[:0] = others
+            try:
+                _one_batch(plan, source, bench, store, work, failures, progress)
+                for note in bench.notes:
+                    if note not in notes:
+                        notes.append(note)
+                        progress.note(note)
+            except torch.OutOfMemoryError as error:
+                _free()
+                if len(work.indices) == 1:
+                    raise ArsbenchError(
+                        f"manipulator '{bench.manipulator_name}' and what runs with it do not fit into the memory of "
+                        f"{bench.manipulator.device}, not even with one image at a time; give --device cpu"
+                    ) from error
+                at_once = len(work.indices) // 2
+                waiting.insert(0, work)
+                progress.note(f"{len(work.indices)} images at a time do not fit; going on with {at_once}")
 
 
 def _one_batch(
@@ -138,17 +156,28 @@ def _free() -> None:
         torch.cuda.empty_cache()
 
 
-def pending(plan: Plan, manipulator: str, done: Done, batch: int) -> Iterator[Work]:
-    """The missing rows of one manipulator, in groups of at most ``batch`` images that lack the same."""
-    cells = [i for i, cell in enumerate(plan.cells) if cell.manipulator == manipulator]
-    lacking = ~done[cells]
-    patterns: dict[bytes, list[int]] = {}
-    for index in np.flatnonzero(lacking.any(axis=0)):
-        patterns.setdefault(lacking[:, index].tobytes(), []).append(int(index))
-    for pattern, indices in patterns.items():
-        wanted = np.frombuffer(pattern, dtype=bool)
-        todo = _by_protection((plan.cells[i].protection, plan.cells[i].severity) for i in np.array(cells)[wanted])
-        yield from Work(manipulator, tuple(indices), todo).split(batch)
+def pending(plan: Plan, manipulator: str, done: Done, groups: Sequence[range]) -> Iterator[Work]:
+    """The missing rows of one manipulator: a piece for each group that lacks the same throughout.
+
+    What is left of the others is put together anew, so that single missing images make no small batches.
+    """
+    cells = np.array([i for i, cell in enumerate(plan.cells) if cell.manipulator == manipulator])
+    rest: dict[bytes, list[int]] = {}
+    for images in groups:
+        lacking = ~done[cells, images.start : images.stop]
+        if (lacking == lacking[:, :1]).all():
+            if lacking.any():
+                yield Work(manipulator, tuple(images), _wanted(plan, cells[lacking[:, 0]]))
+            continue
+        for place in np.flatnonzero(lacking.any(axis=0)):
+            rest.setdefault(lacking[:, place].tobytes(), []).append(images[place])
+    for pattern, indices in rest.items():
+        todo = _wanted(plan, cells[np.frombuffer(pattern, dtype=bool)])
+        yield from Work(manipulator, tuple(indices), todo).split(max(map(len, groups)))
+
+
+def _wanted(plan: Plan, cells: Iterable[int]) -> dict[Protection, tuple[Severity, ...]]:
+    return _by_protection((plan.cells[i].protection, plan.cells[i].severity) for i in cells)
 
 
 def without_failed(work: Work, failures: Iterable[Failure]) -> dict[Protection, tuple[Severity, ...]]:

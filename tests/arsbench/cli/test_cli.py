@@ -56,6 +56,18 @@ def test_run_resumes_by_itself(cli, small, fake, tmp_path):
     assert len(json.loads((run / "manifest.json").read_text())["starts"]) == 2
 
 
+def test_a_run_that_was_laid_out_is_worked_on_by_its_folder_alone(cli, small):
+    code, out, _ = cli("run", *options(small, perturbation="none", images=2, batch=1, out="here"), "--plan-only")
+    assert (code, out) == (0, "6 cells of 2 images are laid out; nothing is computed yet\nrun: here\n")
+    code, out, _ = cli("work", "here", "--shard", "1/2")
+    assert (code, out) == (0, "nothing is left to do here; arsbench status here tells of the run\n")
+    assert cli("status", "here")[1] == "0 cells done, 6 missing, 0 failed\n6 of 12 rows; planned\n"
+    code, out, _ = cli("work", "here")
+    assert code == 0
+    assert "push" in out
+    assert "12 of 12 rows; finished" in cli("status", "here")[1]
+
+
 def test_status_table_and_plot(cli, small, tmp_path):
     cli("run", *options(small, images=2, out="here"))
     assert json.loads(cli("status", "here", "--json")[1])["done"] == 18

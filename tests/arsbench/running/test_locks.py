@@ -70,6 +70,39 @@ def test_a_process_number_that_was_given_out_again_is_no_holder(tmp_path, monkey
     hold(tmp_path).close()
 
 
+@pytest.mark.usefixtures("system")
+def test_workers_keep_each_other_company_while_a_run_alone_keeps_them_out(tmp_path):
+    alone = hold(tmp_path)
+    with pytest.raises(ArsbenchError, match="another process is writing into"):
+        hold(tmp_path, shared=True)
+    alone.share()
+    hold(tmp_path, shared=True).close()
+    alone.close()
+
+
+def test_a_run_alone_waits_for_all_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE", 0.05)
+    first, second = hold(tmp_path, shared=True), hold(tmp_path, shared=True)
+    assert held(tmp_path)
+    assert not second.alone()
+    with pytest.raises(ArsbenchError, match="another process is writing into"):
+        hold(tmp_path)
+    first.close()
+    assert second.alone()
+    with pytest.raises(ArsbenchError, match="another process is writing into"):
+        hold(tmp_path, shared=True)
+
+
+def test_a_process_that_was_killed_is_gone_before_its_parent_asks():
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    named = json.dumps({"host": locks.platform.node(), "process": process.pid, "began": locks._began(process.pid)})
+    assert not locks.gone(named.encode())
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert locks.gone(named.encode())
+    process.wait()
+
+
 def test_a_folder_that_nobody_ever_held_is_not_held(tmp_path):
     assert not held(tmp_path)
 

@@ -17,9 +17,11 @@ from arsbench.faces.shipped import ShippedFaces
 from arsbench.faces.sources import FaceSource
 from arsbench.rows import COLUMNS
 from arsbench.running import store
-from arsbench.running.engines.local import Work
+from arsbench.running.engines.local import Work, pending
+from arsbench.running.plan import Image
 from arsbench.running.status import status
 from arsbench.scoring.metrics import IDENTITY
+from tests.arsbench.running.test_store import make
 
 pytestmark = pytest.mark.usefixtures("no_reports")
 
@@ -63,6 +65,18 @@ def test_images_are_divided_evenly(images, sizes):
     groups = [group.indices for group in work.split(64)]
     assert [len(group) for group in groups] == sizes
     assert sum(groups, ()) == work.indices
+
+
+def test_groups_stay_as_they_are_and_single_missing_images_are_put_together():
+    plan = make(images=[Image(str(i), str(i)) for i in range(12)])
+    done = np.zeros((4, 12), dtype=bool)
+    done[:, 4:12] = True
+    done[1, [4, 8, 9]] = False
+    groups = [range(0, 4), range(4, 8), range(8, 12)]
+    whole, rest = pending(plan, "g", done, groups)
+    assert (whole.indices, sum(map(len, whole.todo.values()))) == ((0, 1, 2, 3), 4)
+    assert (rest.indices, list(rest.todo.values())) == ((4, 8, 9), [(plan.cells[1].severity,)])
+    assert next(pending(plan, "g", done, groups[1:2])).indices == (4,)
 
 
 def test_a_manipulator_that_fits_with_no_image_is_one_sentence(small, fake):
