@@ -131,6 +131,8 @@ class Perturbation(ABC):
 
     name: ClassVar[str]
     levels: ClassVar[Levels | dict[str, Levels]]
+    weights_sha256: str | None = None
+    """SHA-256 of its weights, where it has any: with it they enter the keys that rows are known by."""
 
     @abstractmethod
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:

@@ -1,7 +1,8 @@
 """The distortions of DeeperForensics-1.0 as its code computes them (Jiang et al. 2020, perturbation/distortions.py).
 
 Where they differ from the six of the same names: contrast multiplies and so only darkens, what it calls JPEG only
-resizes, values are truncated to whole numbers of 255. Its video codec is left out.
+resizes, values are truncated to whole numbers of 255, or rounded where OpenCV filters them. Its video codec is left
+out.
 """
 
 from __future__ import annotations
@@ -26,18 +27,27 @@ GREY = 128.0
 
 
 class _Distortion(Perturbation):
-    """Works on values from 0 to 255 and truncates what comes out."""
+    """Works on values from 0 to 255; what comes out is truncated by numpy, or rounded by OpenCV."""
+
+    rounds: ClassVar[bool] = False
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> whole numbers of 255 on the same range; gradients pass the truncation."""
         distorted = self.distort(((x + 1) * 127.5).contiguous(), parameter, keys).clamp(0, 255)
-        # A value that is whole but for a rounding error is not truncated to the one below.
-        whole = (distorted + 1e-3).floor()
-        return (distorted + (whole - distorted).detach()) / 127.5 - 1
+        return (_rounded(distorted) if self.rounds else _truncated(distorted)) / 127.5 - 1
 
     def distort(self, values: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``values`` [B, 3, H, W] from 0 to 255 -> distorted."""
         raise NotImplementedError
+
+
+def _rounded(values: Tensor) -> Tensor:
+    return values + (values.round() - values).detach()
+
+
+def _truncated(values: Tensor) -> Tensor:
+    # A value that is whole but for a rounding error is not truncated to the one below.
+    return values + ((values + 1e-3).floor() - values).detach()
 
 
 class ColorSaturation(_Distortion):
@@ -103,6 +113,7 @@ class GaussianBlurKernel(_Distortion):
 
     name = "df_gaussian_blur"
     levels: ClassVar[Levels] = (7, 9, 13, 17, 21)
+    rounds: ClassVar[bool] = True
 
     def distort(self, values: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``values`` [B, 3, H, W] from 0 to 255 -> blurred, the border reflected."""
@@ -114,9 +125,10 @@ class Jpeg(_Distortion):
 
     name = "df_jpeg"
     levels: ClassVar[Levels] = (2, 3, 4, 5, 6)
+    rounds: ClassVar[bool] = True
 
     def distort(self, values: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``values`` [B, 3, H, W] from 0 to 255 -> coarser."""
         height, width = values.shape[-2:]
         small = (max(1, int(height / parameter)), max(1, int(width / parameter)))
-        return interpolate(interpolate(values, small, mode="bilinear"), (height, width), mode="bilinear")
+        return interpolate(_rounded(interpolate(values, small, mode="bilinear")), (height, width), mode="bilinear")

@@ -43,7 +43,7 @@ class Severity:
         perturbation: its name; ``none`` at level 0.
         level: 0 to 5.
         parameter: the level's parameter; ``None`` at level 0.
-        source: the identity of the perturbation's code.
+        source: the identity of the perturbation's code and weights.
     """
 
     perturbation: str = UNPERTURBED
@@ -162,20 +162,27 @@ class Plan:
         )
 
 
-def severities_of(perturbations: Sequence[Method], levels: Sequence[int], track: str) -> tuple[Severity, ...]:
+def severities_of(
+    perturbations: Sequence[tuple[Method, Perturbation]], levels: Sequence[int], track: str
+) -> tuple[Severity, ...]:
     """No perturbation first, then each perturbation at each level above 0.
 
     Raises:
         ArsbenchError: a perturbation has no levels for the track.
     """
     severities = [Severity()]
-    for method in perturbations:
-        cls: type[Perturbation] = method.cls
-        parameters = cls.track_levels(track)
+    for method, perturbation in perturbations:
+        parameters, source = perturbation.track_levels(track), perturbation_identity(method, perturbation)
         severities += [
-            Severity(method.name, level, float(parameters[level - 1]), method.source) for level in levels if level > 0
+            Severity(method.name, level, float(parameters[level - 1]), source) for level in levels if level > 0
         ]
     return tuple(severities)
+
+
+def perturbation_identity(method: Method, perturbation: Perturbation) -> str:
+    """Code and weights of a perturbation; its code alone where it has no weights."""
+    digest = getattr(perturbation, "weights_sha256", None)
+    return f"{method.source} {digest}" if digest else method.source
 
 
 def manipulator_identity(method: Method, model: Manipulator) -> list[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from arsbench import registry
-from arsbench.contracts import ArsbenchError, Manipulator, Protector
+from arsbench.contracts import ArsbenchError, Manipulator, Perturbation, Protector
 from arsbench.face_networks.loading import load_face_recogniser, recogniser_sha256
 from arsbench.faces.folder import FolderFaces
 from arsbench.faces.sources import FaceSource
@@ -48,6 +48,7 @@ class Prepared:
         protectors: by name, by the manipulator that each was made against, and by epsilon.
         perturbations: by name.
         origins: kind -> name -> where the method came from.
+        notes: what loading and making the methods disturbed, in sentences.
     """
 
     plan: Plan
@@ -55,13 +56,12 @@ class Prepared:
     device: torch.device
     manipulators: Mapping[str, Manipulator]
     protectors: Mapping[tuple[str, str, float | None], Protector]
-    perturbations: Mapping[str, Method]
+    perturbations: Mapping[str, Perturbation]
     origins: Mapping[str, Mapping[str, str]]
     notes: Sequence[str] = ()
 
     def bench(self, name: str, cache: ReferenceCache) -> Bench:
         """The bench of one manipulator."""
-        notes: list[str] = []
         return Bench(
             plan=self.plan,
             manipulator_name=name,
@@ -70,12 +70,11 @@ class Prepared:
                 protection: self.protectors[protection.protector, protection.trained_on or name, protection.epsilon]
                 for protection in self.plan.protections(name)
             },
-            perturbations={key: make_perturbation(method, notes.extend) for key, method in self.perturbations.items()},
+            perturbations=self.perturbations,
             scorer=Scorer(self.manipulators[name].device),
             cache=cache,
             made_once=self._made_once,
             recogniser=None if self.plan.identity is None else load_face_recogniser(self.device),
-            notes=notes,
         )
 
     @functools.cached_property
@@ -120,6 +119,8 @@ class Prepared:
         }
         for (protector, name, _), made in self.protectors.items():
             found[f"protector {protector} against {name}"] = getattr(made, "weights_sha256", None)
+        for perturbation, own in self.perturbations.items():
+            found[f"perturbation {perturbation}"] = getattr(own, "weights_sha256", None)
         found["lpips"] = protocol(self.plan.track).lpips_sha256
         if self.plan.identity is not None:
             found["recogniser"] = self.plan.identity
@@ -145,9 +146,7 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
         raise registry.unknown("precision", str(settings.precision), PRECISIONS)
     device = choose_device(settings.device)
     definitions = protocol(settings.track)
-    severities = severities_of(
-        perturbations := _perturbations(settings), registry.parse_levels(settings.level), settings.track
-    )
+    perturbations, levels = _perturbations(settings), registry.parse_levels(settings.level)
     protectors = registry.resolve(
         "protector", [*_as_list(settings.protector), *definitions.controls], groups("protector")
     )
@@ -162,6 +161,8 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
     source = _faces(settings)
     random = settings.weights == "random"
     notes = [note for method in (*protectors, *manipulators, *(makers or ()), *perturbations) for note in method.notes]
+    perturbed = {method.name: make_perturbation(method, notes.extend) for method in perturbations}
+    severities = severities_of([(m, perturbed[m.name]) for m in perturbations], levels, settings.track)
     models = {
         method.name: make_manipulator(method, settings.track, device, random_weights=random, note=notes.extend)
         for method in {m.name: m for m in (*manipulators, *(makers or ()))}.values()
@@ -205,7 +206,7 @@ def prepare(settings: Settings, check_folder: bool = False) -> Prepared:
             ("perturbation", perturbations),
         )
     }
-    return Prepared(plan, source, device, models, made, {m.name: m for m in perturbations}, origins)
+    return Prepared(plan, source, device, models, made, perturbed, origins, tuple(dict.fromkeys(notes)))
 
 
 def _perturbations(settings: Settings) -> list[Method]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 
@@ -37,11 +38,16 @@ def train(job: TrainingJob) -> Path:
         optimizer.step()
         return {"mse": loss.item(), "noise_mse": float((x_p - x).square().mean())}
 
-    @torch.no_grad()
-    def validate() -> dict[str, float]:
+    @functools.cache
+    def protected() -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Validation faces, and every protection of them."""
         x, keys = job.validation[0][: job.batch].to(job.device), job.validation[1][: job.batch]
-        made = [job.protect(x, keys, number) for number in range(job.protections)]
-        left = [(network(x_p) - x).square().mean() for x_p in made]
+        return x, [job.protect(x, keys, number) for number in range(job.protections)]
+
+    def validate() -> dict[str, float]:
+        x, made = protected()
+        with torch.no_grad():
+            left = [(network(x_p) - x).square().mean() for x_p in made]
         return {
             "validation_mse": float(torch.stack(left).mean()),
             "validation_noise_mse": float(torch.stack([(x_p - x).square().mean() for x_p in made]).mean()),

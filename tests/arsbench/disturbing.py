@@ -167,6 +167,14 @@ class DrawingNoise(Perturbation):
         return x + parameter * (torch.rand_like(x) + float(np.random.rand()) - random.random())  # noqa: NPY002
 
 
+class DtypeWhenMade(DrawingNoise):
+    name = "dtype-when-made"
+    weights_sha256 = "c" * 64
+
+    def __init__(self):
+        torch.set_default_dtype(torch.float64)
+
+
 class UnitRange(Perturbation):
     """Returns pictures of [0, 1]."""
 

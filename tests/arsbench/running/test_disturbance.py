@@ -141,6 +141,15 @@ def test_what_was_disturbed_stands_in_the_manifest(tmp_path):
     assert manifest["versions"]["jpeg"].startswith("libjpeg")
 
 
+def test_what_the_making_of_a_perturbation_disturbed_is_said_and_its_weights_stand_in_the_manifest(tmp_path):
+    _, said = run(perturbation=f"{FILE}:DtypeWhenMade", level="0", images=1, out=tmp_path / "run")
+    (sentence,) = said
+    assert sentence.startswith("perturbation 'dtype-when-made' left behind torch's default dtype")
+    assert sentence.endswith("when it was made; it was put back")
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["weights_sha256"]["perturbation dtype-when-made"] == "c" * 64
+
+
 def test_a_run_whose_process_is_gone_is_stopped_and_not_running(tmp_path):
     run(out=tmp_path / "run")
     path = tmp_path / "run" / "manifest.json"

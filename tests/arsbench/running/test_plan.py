@@ -5,7 +5,7 @@ import torch
 
 from arsbench import registry
 from arsbench.contracts import ArsbenchError
-from arsbench.running.loading import make_manipulator
+from arsbench.running.loading import make_manipulator, make_perturbation
 from arsbench.running.plan import Image, Severity, condition_identity, make_plan, severities_of
 
 IMAGES = [Image("a", "1"), Image("b", "2")]
@@ -86,10 +86,24 @@ def test_two_images_of_one_key():
         plan(images=[Image("a", "1"), Image("a", "2")])
 
 
+def made(name):
+    method = registry.find("perturbation", name)
+    return method, make_perturbation(method)
+
+
 def test_level_zero_comes_once():
-    blur = registry.find("perturbation", "gaussian_blur")
-    made = severities_of([blur, registry.find("perturbation", "jpeg")], (0, 5), "open")
-    assert [severity.label for severity in made] == [("none", 0), ("gaussian_blur", 5), ("jpeg", 5)]
+    severities = severities_of([made("gaussian_blur"), made("jpeg")], (0, 5), "open")
+    assert [severity.label for severity in severities] == [("none", 0), ("gaussian_blur", 5), ("jpeg", 5)]
+
+
+def test_a_perturbations_weights_enter_the_keys_and_one_without_keeps_its_own():
+    method, perturbation = made("jpeg")
+    sources = []
+    for digest in (None, "a" * 64, "b" * 64):
+        perturbation.weights_sha256 = digest
+        sources.append(severities_of([(method, perturbation)], (5,), "open")[1].source)
+    assert sources[0] == method.source
+    assert len(set(sources)) == 3
 
 
 def test_conditions_have_identities(fake):
