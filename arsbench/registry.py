@@ -62,13 +62,13 @@ class Method:
 # --- names ----------------------------------------------------------------------------------------------------------
 
 
-@functools.cache
 def check_name(name: str) -> None:
     """Raises ArsbenchError where a submission cannot be called ``name``."""
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise ArsbenchError(f"the name '{name}' cannot be used; give letters, digits, _ . + - (at most {LONGEST_NAME})")
 
 
+@functools.cache
 def _entry_points(kind: str) -> dict[str, tuple[importlib.metadata.EntryPoint, ...]]:
     """Name -> what is registered under it: one, unless several packages registered the same name."""
     found: dict[str, dict[object, importlib.metadata.EntryPoint]] = {}

@@ -70,6 +70,7 @@ def show(folder: Path, removals: Path, track: str, columns: str | None, format_:
 )
 @click.option("--seconds", type=float, help="For the method's process.  [default: 120 and 30 a picture]")
 @click.option("--memory", type=float, default=6, show_default=True, help="GiB for the method's process.")
+@click.option("--entries", type=click.Path(path_type=Path), default=ENTRIES, show_default=True, help="Of a removal.")
 @click.option("--record", is_flag=True, help="Append the result to ENTRY/verification.json.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def verify(
@@ -79,10 +80,11 @@ def verify(
     cells: int,
     seconds: float | None,
     memory: float,
+    entries: Path,
     record: bool,
     as_json: bool,
 ) -> int:
-    """Verify an entry. Exit code 1 if a check fails.
+    """Verify an entry, or a removal. Exit code 1 if a check fails.
 
     \b
     tier 0  schema, hashes, protocol, completeness, budget, aggregates from the rows; offline, in seconds
@@ -93,14 +95,20 @@ def verify(
 
     \b
     Example:  arsbench leaderboard verify results/leaderboard/mine --tier 1
+    Example:  arsbench leaderboard verify results/removals/median --tier 1
     """
+    from arsbench.leaderboard import ranks
     from arsbench.leaderboard import verify as verifying
+    from arsbench.leaderboard.removal import REMOVAL
     from arsbench.leaderboard.sandbox import GIB, protections
+    from arsbench.leaderboard.verify_removal import verify_removal
     from arsbench.running.progress import make_progress
 
-    found = verifying.verify(
-        folder, tier, seed, cells, seconds, int(memory * GIB), make_progress(not as_json and tier > 0)
-    )
+    progress = make_progress(not as_json and tier > 0)
+    if (folder / REMOVAL).exists():
+        found = verify_removal(folder, ranks.entries_in(entries), tier, seed, cells, progress)
+    else:
+        found = verifying.verify(folder, tier, seed, cells, seconds, int(memory * GIB), progress)
     if record:
         verifying.record(folder, found)
     if as_json:
@@ -129,6 +137,13 @@ def verify(
 @click.option("--code", default="", help="Where it is public.")
 @click.option("--licence", default="MIT", show_default=True, help="Of what is submitted.")
 @click.option("--track", default="open", show_default=True, help="open or paper.")
+@click.option(
+    "--with",
+    "beside",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A file that the removal reads beside its own.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def attack(entries: tuple[Path, ...], as_json: bool, **given: Any) -> int:
     """Try a removal - a perturbation, by name or FILE.py:Class - on the entries of the board.

@@ -22,12 +22,12 @@ from arsbench.contracts import ArsbenchError, Levels, Perturbation
 from arsbench.faces.delivery import from_bytes, to_bytes
 from arsbench.faces.lossless import Pixels
 from arsbench.leaderboard.aggregates import LEVEL
-from arsbench.leaderboard.entry import CODE, ROWS, Entry, Method, read_entry
+from arsbench.leaderboard.entry import ROWS, Entry, Method, read_entry
 from arsbench.leaderboard.files import Wanted, perturbed_by, protected_by
 from arsbench.leaderboard.given import given_protector
 from arsbench.leaderboard.grid import compute, prepared_for
 from arsbench.leaderboard.removal import Removal, write_removal
-from arsbench.leaderboard.submit import hashes_of, sha256_of
+from arsbench.leaderboard.submit import check_beside, copied_code, file_of, sha256_of
 from arsbench.protocol import protocol
 from arsbench.running.progress import NoProgress
 from arsbench.running.store import SCHEMA
@@ -42,6 +42,7 @@ class Challenge:
         name: of the removal.
         out: its folder, made anew.
         entries: folders of the entries that it is tried on.
+        beside: files that it reads from its own folder, such as weights.
     """
 
     removal: str
@@ -53,6 +54,7 @@ class Challenge:
     code: str = ""
     licence: str = "MIT"
     track: str = "open"
+    beside: Sequence[Path] = ()
 
 
 def attack(given: Challenge, progress: NoProgress | None = None) -> Removal:
@@ -68,11 +70,12 @@ def attack(given: Challenge, progress: NoProgress | None = None) -> Removal:
     if not given.authors:
         raise ArsbenchError("a removal has authors; give --author, once for each")
     registry.check_name(given.name)
+    check_beside(given.removal, given.beside)
     registry.find("perturbation", given.removal)
     entries = {folder: entry for folder in given.entries if _counts(entry := read_entry(folder), given.track)}
     if not entries:
         raise ArsbenchError(f"there is no entry of track '{given.track}' and of this protocol to try it on")
-    rows = [_rows_under(given, folder, entry, progress) for folder, entry in entries.items()]
+    rows = [rows_under(given.removal, given.name, folder, entry, progress) for folder, entry in entries.items()]
     return _write(given, entries.values(), pd.concat(rows, ignore_index=True))
 
 
@@ -80,27 +83,54 @@ def _counts(entry: Entry, track: str) -> bool:
     return entry.track == track and entry.protocol_hash == protocol(track).hash and entry.withdrawn is None
 
 
-def _rows_under(given: Challenge, folder: Path, entry: Entry, progress: NoProgress | None) -> pd.DataFrame:
-    """The rows of one entry under the removal: what it makes of the faces and of the protected pictures is scored."""
+def rows_under(
+    removal: str,
+    name: str,
+    folder: Path,
+    entry: Entry,
+    progress: NoProgress | None = None,
+    manipulators: Sequence[str] | None = None,
+    images: Sequence[int] | None = None,
+) -> pd.DataFrame:
+    """The rows of one entry under a removal: what it makes of the faces and of the protected pictures is scored.
+
+    Args:
+        removal: the name of a perturbation, or ``FILE.py:Class``.
+        name: of the removal, as it stands in the rows.
+        folder: of the entry.
+        entry: read from it; its name stands in the rows as protector.
+        progress: what is shown meanwhile.
+        manipulators: which; all if left out.
+        images: which of the entry's images; all if left out.
+
+    Raises:
+        ArsbenchError: the entry's method or the removal fails or is stopped.
+    """
     whole, _ = prepared_for("none", entry.track, entry.images)
-    plan, keys = whole.plan, [image.key for image in whole.plan.images]
-    faces = np.stack([whole.source.pixels(i) for i in range(len(keys))])
-    made = protected_by(folder, entry, Wanted(plan.manipulators, keys, faces))
+    chosen = range(entry.images) if images is None else images
+    models, keys = manipulators or whole.plan.manipulators, [whole.plan.images[i].key for i in chosen]
+    faces = np.stack([whole.source.pixels(i) for i in chosen])
+    made = protected_by(folder, entry, Wanted(models, keys, faces))
     sets = [faces, *made.values()]
-    cleaned = perturbed_by(given.removal, np.concatenate(sets), keys * len(sets), entry.track)
+    cleaned = perturbed_by(removal, np.concatenate(sets), keys * len(sets), entry.track)
     looked_up = {
         (key, before.tobytes()): after
         for key, before, after in zip(keys * len(sets), np.concatenate(sets), cleaned, strict=True)
     }
     protector = given_protector(made, keys, ceiling=entry.method.class_ == "arsbench:white")
-    removal = type("GivenRemoval", (_GivenRemoval,), {"name": given.name, "made": looked_up})
-    prepared, name = prepared_for(protector, entry.track, entry.images, perturbation=removal, level=LEVEL)
+    taken_off = type("GivenRemoval", (_GivenRemoval,), {"name": name, "made": looked_up})
+    prepared, own = prepared_for(
+        protector, entry.track, entry.images, ",".join(models), perturbation=taken_off, level=LEVEL
+    )
+    wanted = set(keys)
     rows, failures = compute(
-        prepared, lambda cell, _: cell.protector == name and cell.severity.level == LEVEL, progress=progress
+        prepared,
+        lambda cell, image: cell.protector == own and cell.severity.level == LEVEL and image.key in wanted,
+        progress=progress,
     )
     if failures:
         raise ArsbenchError(failures[0].sentence)
-    return rows[rows["protector"] == name].assign(protector=entry.name)
+    return rows[rows["protector"] == own].assign(protector=entry.name)
 
 
 class _GivenRemoval(Perturbation):
@@ -121,11 +151,11 @@ def _write(given: Challenge, entries: Sequence[Entry], rows: pd.DataFrame) -> Re
     given.out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{given.out.name}.", dir=given.out.parent))
     try:
-        path, _, class_ = given.removal.rpartition(":")
-        files: dict[str, str] = {}
-        if path:
-            (folder / CODE).mkdir()
-            files = hashes_of(folder, [Path(shutil.copyfile(path, folder / CODE / Path(path).name))])
+        path = file_of(given.removal)
+        if path is None:
+            method = Method(kind="code", class_=f"arsbench:{given.removal}", files={})
+        else:
+            method = copied_code(given.removal, path, given.beside, folder)
         table = pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False)
         pq.write_table(table, folder / ROWS, compression="zstd")
         removal = Removal(
@@ -135,7 +165,7 @@ def _write(given: Challenge, entries: Sequence[Entry], rows: pd.DataFrame) -> Re
             paper=given.paper,
             code=given.code,
             licence=given.licence,
-            method=Method(kind="code", class_=class_ if path else f"arsbench:{given.removal}", files=files),
+            method=method,
             track="paper" if given.track == "paper" else "open",
             protocol_hash=protocol(given.track).hash,
             entries={entry.name: entry.rows_sha256 for entry in entries},

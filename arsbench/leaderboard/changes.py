@@ -1,4 +1,4 @@
-"""What a pull request does to the board: entries are added, verified, and never edited.
+"""What a pull request does to the board: entries and removals are added, verified, and never edited.
 
 ``python -m arsbench.leaderboard.changes REPOSITORY BASE``, by ``.ci/verify-entries`` alone.
 """
@@ -13,8 +13,11 @@ from typing import Any
 
 from arsbench.contracts import ArsbenchError
 from arsbench.leaderboard.entry import ENTRY, VERIFICATION, read_entry
+from arsbench.leaderboard.ranks import entries_in
+from arsbench.leaderboard.removal import REMOVAL, REMOVALS, read_removal
 from arsbench.leaderboard.submit import BOARD
 from arsbench.leaderboard.verify import verify
+from arsbench.leaderboard.verify_removal import verify_removal
 
 
 def findings(repository: Path, base: str, tier: int = 1) -> list[str]:
@@ -28,40 +31,43 @@ def findings(repository: Path, base: str, tier: int = 1) -> list[str]:
     Raises:
         ArsbenchError: git cannot say what changed.
     """
-    changed = _git(repository, "diff", "--name-only", "--no-renames", "-z", f"{base}...HEAD", "--", str(BOARD))
-    entries: dict[str, list[str]] = {}
-    for path in filter(None, changed.split("\0")):
-        name, _, rest = Path(path).relative_to(BOARD).as_posix().partition("/")
-        entries.setdefault(name, []).append(rest)
     found = []
-    for name, files in sorted(entries.items()):
-        if _at(repository, base, name, ENTRY) is None:
-            found += _added(repository, name, tier)
-        else:
-            found += [said for file in files if (said := _edited(repository, base, name, file))]
+    for place, document in ((BOARD, ENTRY), (REMOVALS, REMOVAL)):
+        changed = _git(repository, "diff", "--name-only", "--no-renames", "-z", f"{base}...HEAD", "--", str(place))
+        folders: dict[Path, list[str]] = {}
+        for path in filter(None, changed.split("\0")):
+            name, _, rest = Path(path).relative_to(place).as_posix().partition("/")
+            folders.setdefault(place / name, []).append(rest)
+        for folder, files in sorted(folders.items()):
+            if _at(repository, base, folder / document) is None:
+                found += _added(repository, folder, tier)
+            else:
+                found += [said for file in files if (said := _edited(repository, base, folder / file))]
     return found
 
 
-def _added(repository: Path, name: str, tier: int) -> list[str]:
-    folder = repository / BOARD / name
-    verification = verify(folder, tier)
+def _added(repository: Path, added: Path, tier: int) -> list[str]:
+    folder, name = repository / added, added.name
+    is_entry = added.parent == BOARD
+    verification = verify(folder, tier) if is_entry else verify_removal(folder, entries_in(repository / BOARD), tier)
     found = [
         f"{name}: {check.name}: expected {check.expected}, got {check.got}"
         for check in verification.checks
         if not check.passed
     ]
-    if not found and read_entry(folder).name != name:
-        found.append(f"{name}: the entry is called '{read_entry(folder).name}', its folder '{name}'; make them equal")
+    if not found and (called := (read_entry(folder) if is_entry else read_removal(folder)).name) != name:
+        what = "entry" if is_entry else "removal"
+        found.append(f"{name}: the {what} is called '{called}', its folder '{name}'; make them equal")
     if not found:
         drawn = "" if verification.seed is None else f", cells drawn by seed {verification.seed}"
         print(f"{name}: verified, tier {tier}{drawn}")
     return found
 
 
-def _edited(repository: Path, base: str, name: str, file: str) -> str | None:
-    """Why a changed file of an entry that was there is refused, or ``None``."""
-    path = repository / BOARD / name / file
-    old, new = _at(repository, base, name, file), None
+def _edited(repository: Path, base: str, changed: Path) -> str | None:
+    """Why a changed file of an entry or a removal that was there is refused, or ``None``."""
+    name, file, path = changed.parts[2], "/".join(changed.parts[3:]), repository / changed
+    old, new = _at(repository, base, changed), None
     if file in (ENTRY, VERIFICATION) and path.is_file() and not path.is_symlink():
         new = _document(path.read_text())
     if file == VERIFICATION and isinstance(new, list):
@@ -71,7 +77,11 @@ def _edited(repository: Path, base: str, name: str, file: str) -> str | None:
         before = _document(old)
         if before.get("withdrawn") is None and {**before, "withdrawn": new.get("withdrawn")} == new:
             return None
-    return f"{name}: {file} was changed; entries are appended, never edited, but for their withdrawal"
+    what = "removals are appended, never edited" if changed.is_relative_to(REMOVALS) else _NEVER
+    return f"{name}: {file} was changed; {what}"
+
+
+_NEVER = "entries are appended, never edited, but for their withdrawal"
 
 
 def _document(text: str) -> Any:
@@ -81,10 +91,10 @@ def _document(text: str) -> Any:
         return None
 
 
-def _at(repository: Path, base: str, name: str, file: str) -> str | None:
-    """A file of an entry at ``base``, or ``None`` where it is not there."""
+def _at(repository: Path, base: str, file: Path) -> str | None:
+    """A file at ``base``, or ``None`` where it is not there."""
     try:
-        return _git(repository, "show", f"{base}:{(BOARD / name / file).as_posix()}")
+        return _git(repository, "show", f"{base}:{file.as_posix()}")
     except ArsbenchError:
         return None
 

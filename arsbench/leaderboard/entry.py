@@ -24,6 +24,8 @@ FORMAT = 1
 ENTRY, ROWS, VERIFICATION, CODE, PICTURES = "entry.json", "rows.parquet", "verification.json", "code", "pictures"
 LARGEST_JSON = 8_000_000
 """Bytes of a JSON file of an entry; one of a thousand cells has a tenth of that."""
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+"""Of the schemas of entries and removals."""
 ALL = "all"
 """The key of the aggregates over all manipulators."""
 
@@ -186,7 +188,7 @@ _ENTRY = TypeAdapter(Entry)
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of ``entry.json``."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Entry.model_json_schema(mode="serialization")}
+    return {"$schema": DIALECT, **Entry.model_json_schema(mode="serialization")}
 
 
 def read_entry(folder: Path) -> Entry:

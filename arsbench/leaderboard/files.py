@@ -13,7 +13,7 @@ import pyarrow as pa
 from arsbench.errors import ArsbenchError
 from arsbench.faces.lossless import Pixels, picture_name
 from arsbench.folders import cache_home
-from arsbench.leaderboard.entry import CODE, ENTRY, PICTURES, ROWS, VERIFICATION, Entry
+from arsbench.leaderboard.entry import CODE, ENTRY, PICTURES, ROWS, VERIFICATION, Entry, Method
 from arsbench.leaderboard.sandbox import GIB, Limits, run_apart
 
 MOST_FILES = 20_000
@@ -21,8 +21,8 @@ MOST_BYTES = 2 * GIB
 LARGEST_ROWS = GIB
 
 
-def files_of(folder: Path) -> dict[str, Path]:
-    """Every file of an entry by its path in it.
+def files_of(folder: Path, document: str = ENTRY) -> dict[str, Path]:
+    """Every file of an entry, or of what else has ``document``, by its path in it.
 
     Raises:
         ArsbenchError: a link, something that is no plain file, a file that no entry has, or too much of it.
@@ -42,7 +42,7 @@ def files_of(folder: Path) -> dict[str, Path]:
                 continue
             if not path.is_file():
                 raise ArsbenchError(f"{name} is no plain file; an entry holds plain files alone")
-            if name not in (ENTRY, ROWS, VERIFICATION) and name.split("/")[0] not in (CODE, PICTURES):
+            if name not in (document, ROWS, VERIFICATION) and name.split("/")[0] not in (CODE, PICTURES):
                 raise ArsbenchError(f"{name} is no file of an entry")
             found[name] = path
             size += path.stat().st_size
@@ -117,7 +117,7 @@ def protected_by(folder: Path, entry: Entry, wanted: Wanted, limits: Limits | No
             "track": entry.track,
             "manipulators": list(wanted.manipulators),
             "cache": str(cache_home().parent),
-            "method": method_of(folder, entry),
+            "method": method_of(folder, entry.method),
         }
         task = "protect"
     n = len(wanted.keys)
@@ -150,19 +150,19 @@ def perturbed_by(perturbation: str, pictures: Pixels, keys: Sequence[str], track
         return _read_array(apart.folder / "0.npy", pictures.shape, who)
 
 
-def method_of(folder: Path, entry: Entry) -> str:
-    """What the registry finds the entry's method by.
+def method_of(folder: Path, method: Method) -> str:
+    """What the registry finds the method of an entry, or a removal, by.
 
     Raises:
         ArsbenchError: there is not exactly one file of Python that could hold it.
     """
-    built_in = entry.method.class_.partition("arsbench:")[2]
+    built_in = method.class_.partition("arsbench:")[2]
     if built_in:
         return built_in
-    sources = [name for name in entry.method.files if name.endswith(".py")]
+    sources = [name for name in method.files if name.endswith(".py")]
     if len(sources) != 1:
         raise ArsbenchError(f"code/ holds {len(sources)} Python files; a method is one file")
-    return f"{(folder / sources[0]).resolve()}:{entry.method.class_}"
+    return f"{(folder / sources[0]).resolve()}:{method.class_}"
 
 
 def _read_array(path: Path, shape: tuple[int, ...], who: str) -> Pixels:

@@ -18,7 +18,7 @@ from arsbench.contracts import ArsbenchError
 from arsbench.faces.delivery import TOLERANCE, from_bytes
 from arsbench.faces.lossless import Pixels
 from arsbench.leaderboard.aggregates import aggregates_of, cells_of, seconds_of
-from arsbench.leaderboard.entry import ROWS, Check, Entry, read_verifications
+from arsbench.leaderboard.entry import ENTRY, ROWS, Check, Entry, Method, read_verifications
 from arsbench.leaderboard.files import Wanted, files_of, protected_by, read_rows
 from arsbench.leaderboard.grid import EPSILON, SEED
 from arsbench.leaderboard.submit import sha256_of
@@ -49,11 +49,11 @@ def check(name: str, look: Callable[[], Found]) -> Check:
     return Check(name=name, passed=found.expected == found.got, expected=found.expected[:500], got=found.got[:500])
 
 
-def hashes(folder: Path, entry: Entry) -> Found:
+def hashes(folder: Path, method: Method, rows_sha256: str, document: str = ENTRY) -> Found:
     """Every file is there, is listed, and is the one that was submitted."""
-    files = files_of(folder)
+    files = files_of(folder, document)
     read_verifications(folder)
-    listed = {**entry.method.files, ROWS: entry.rows_sha256}
+    listed = {**method.files, ROWS: rows_sha256}
     there = {name for name in files if name == ROWS or "/" in name}
     for name in sorted(there ^ set(listed)):
         said = "listed" if name in listed else "not listed"
@@ -62,9 +62,9 @@ def hashes(folder: Path, entry: Entry) -> Found:
         found = sha256_of(files[name])
         if found != digest:
             return Found(f"{name} {digest[:16]}", f"{name} {found[:16]}")
-    kind = entry.method.kind
+    kind = method.kind
     if kind == "pictures" and (
-        entry.method.class_ or not all(name.startswith("pictures/") for name in listed if name != ROWS)
+        method.class_ or not all(name.startswith("pictures/") for name in listed if name != ROWS)
     ):
         return Found("pictures alone", "a class or files of code")
     if kind == "code" and any(name.startswith("pictures/") for name in listed):
@@ -221,14 +221,13 @@ def _means(cell: object) -> list[tuple[str, float | None]]:
     return [(name, value) for name, value in vars(cell).items() if name not in ("manipulator", "perturbation", "level")]
 
 
-def read_checked_rows(folder: Path, prepared: Prepared) -> pd.DataFrame:
-    """The rows, of the schema and as many as the grid has.
+def read_checked_rows(folder: Path, count: int) -> pd.DataFrame:
+    """The rows, of the schema and as many as there should be.
 
     Raises:
         ArsbenchError: they are not.
     """
-    plan = prepared.plan
-    rows = read_rows(folder / ROWS, len(plan.manipulators) * len(plan.severities) * len(plan.images))
+    rows = read_rows(folder / ROWS, count)
     wanted = {field.name: str(field.type) for field in SCHEMA}
     found = {name: str(kind) for name, kind in rows.attrs.pop("schema", {}).items()}
     for name in sorted(wanted.keys() | found.keys()):

@@ -1,9 +1,10 @@
 """A removal of the open challenge: ``REMOVAL/removal.json`` with its rows and its file, and what it does to entries.
 
-    REMOVAL/removal.json      this schema
+    REMOVAL/removal.json      this schema; also as JSON Schema in ``removal.schema.json``
     REMOVAL/rows.parquet      one row per entry, manipulator and image, the columns of :mod:`arsbench.rows`; the entry's
                               name stands as protector, the removal's as perturbation
     REMOVAL/code/             the removal's file, where it is not one of the package
+    REMOVAL/verification.json what was verified, and when
 
 What a removal does is taken from its rows, whose hash the document holds; nothing else that it says is believed.
 """
@@ -15,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -24,11 +25,24 @@ from pydantic import Field, TypeAdapter
 
 from arsbench.contracts import ArsbenchError
 from arsbench.leaderboard.aggregates import WORST, at_level, worst_case
-from arsbench.leaderboard.entry import ROWS, Entry, Method, Name, Sha256, Strict, Text, read_json
+from arsbench.leaderboard.entry import (
+    DIALECT,
+    ROWS,
+    Entry,
+    Method,
+    Name,
+    Sha256,
+    Strict,
+    Text,
+    read_json,
+    read_verifications,
+)
 from arsbench.leaderboard.submit import sha256_of
 from arsbench.scoring import statistics
 
 REMOVAL = "removal.json"
+REMOVALS = Path("results/removals")
+"""Where removals lie in the repository."""
 _READ = ["protector", "manipulator", "perturbation", "level", "image", "epsilon", "trained_on", "sr_strict"]
 
 
@@ -58,6 +72,11 @@ class Removal(Strict):
 
 
 _REMOVAL = TypeAdapter(Removal)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of ``removal.json``."""
+    return {"$schema": DIALECT, **Removal.model_json_schema(mode="serialization")}
 
 
 @dataclass(frozen=True)
@@ -104,6 +123,8 @@ def write_removal(folder: Path, removal: Removal) -> None:
 def known_attacks(folders: Sequence[Path], entries: Mapping[Path, Entry]) -> dict[str, KnownAttack]:
     """Entry -> the removal that leaves least of it, of those that were tried on the rows that the entry has now.
 
+    A removal whose last verification failed does not count.
+
     Args:
         folders: of removals.
         entries: folder of an entry -> the entry.
@@ -111,7 +132,7 @@ def known_attacks(folders: Sequence[Path], entries: Mapping[Path, Entry]) -> dic
     Raises:
         ArsbenchError: a removal or an entry's rows cannot be read.
     """
-    removals = [(read_removal(folder), _rows(folder / ROWS)) for folder in folders]
+    removals = [(read_removal(folder), _rows(folder / ROWS)) for folder in folders if _holds(folder)]
     found = {}
     for folder, entry in entries.items():
         tried = [
@@ -122,6 +143,11 @@ def known_attacks(folders: Sequence[Path], entries: Mapping[Path, Entry]) -> dic
         if tried:
             found[entry.name] = _least(tried, at_level(_rows(folder / ROWS)).assign(protector=entry.name))
     return found
+
+
+def _holds(folder: Path) -> bool:
+    verifications = read_verifications(folder)
+    return not verifications or verifications[-1].passed
 
 
 def _least(tried: Sequence[tuple[Removal, pd.DataFrame]], own: pd.DataFrame) -> KnownAttack:

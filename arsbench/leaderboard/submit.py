@@ -112,14 +112,15 @@ def refuse_early(given: Submission) -> None:
     for perturbation in given.trained_on:
         if perturbation not in board:
             raise registry.unknown("perturbation", perturbation, board)
-    _check_beside(given)
+    check_beside(given.method, given.beside)
 
 
-def _check_beside(given: Submission) -> None:
-    path = _file_of(given.method)
-    if given.beside and path is None:
+def check_beside(method: str, beside: Sequence[Path]) -> None:
+    """Raises ArsbenchError where the files that a method reads from its own folder cannot be submitted with it."""
+    path = file_of(method)
+    if beside and path is None:
         raise ArsbenchError("--with goes with a method of the form FILE.py:Class")
-    for extra in given.beside:
+    for extra in beside:
         if path is None or extra.resolve().parent != path.resolve().parent or not extra.is_file():
             raise ArsbenchError(f"{extra} does not lie beside the method's file, where the method would look for it")
         if extra.suffix == ".py":
@@ -128,7 +129,8 @@ def _check_beside(given: Submission) -> None:
             raise ArsbenchError(f"{extra} has more than {LARGEST_CODE} bytes; an entry's file must be smaller")
 
 
-def _file_of(method: str) -> Path | None:
+def file_of(method: str) -> Path | None:
+    """The file of ``FILE.py:Class``; ``None`` for any other method."""
     path = method.rpartition(":")[0]
     return Path(path) if path.endswith(".py") else None
 
@@ -185,18 +187,20 @@ def _write(given: Submission, prepared: Prepared, rows: pd.DataFrame, flags: Seq
 def _method(given: Submission, prepared: Prepared, folder: Path) -> Method:
     """Copies the method's file or pictures and says what they are."""
     found = registry.find("protector", given.method)
-    path = _file_of(given.method)
+    path = file_of(given.method)
     if issubclass(found.cls, MadeElsewhere):
         copied = _copy_pictures(found.cls, prepared, folder / PICTURES)
         return Method(kind="pictures", class_="", files=hashes_of(folder, copied))
     if path is None:
         return Method(kind="code", class_=f"arsbench:{given.method}", files={})
+    return copied_code(given.method, path, given.beside, folder)
+
+
+def copied_code(method: str, path: Path, beside: Sequence[Path], folder: Path) -> Method:
+    """Copies a method's file and what it reads beside it into ``folder/code``, and says what they are."""
     (folder / CODE).mkdir()
-    copied = []
-    for source in (path, *given.beside):
-        copied.append(folder / CODE / source.name)
-        shutil.copyfile(source, copied[-1])
-    return Method(kind="code", class_=given.method.rpartition(":")[2], files=hashes_of(folder, copied))
+    copied = [Path(shutil.copyfile(source, folder / CODE / source.name)) for source in (path, *beside)]
+    return Method(kind="code", class_=method.rpartition(":")[2], files=hashes_of(folder, copied))
 
 
 def _copy_pictures(cls: type[MadeElsewhere], prepared: Prepared, target: Path) -> list[Path]:

@@ -65,9 +65,7 @@ def verify(
     Returns:
         One check after the other, up to the first that the later ones rest on and that failed.
     """
-    if tier not in TIERS:
-        raise ArsbenchError(f"there is no tier {tier}; there are: 0, 1, 2")
-    drawn = (secrets.randbits(53) if seed is None else seed) if tier == 1 else None
+    drawn = drawn_seed(tier, seed)
     checks: list[Check] = []
     replayed: list[str] = []
     entry = _readable(folder, checks)
@@ -78,15 +76,38 @@ def verify(
             replayed = _replay(
                 folder, entry, rows, _draw(prepared, drawn, cells), drawn, checks, (seconds, memory), progress
             )
+    return verification(tier, drawn, replayed, checks)
+
+
+def verification(tier: int, seed: int | None, cells: Sequence[str], checks: Sequence[Check]) -> Verification:
+    """What was found, of today."""
     return Verification(
         tier=2 if tier == 2 else 1 if tier == 1 else 0,
         date=datetime.datetime.now(datetime.timezone.utc).date(),
-        seed=drawn,
-        cells=replayed,
-        checks=checks,
+        seed=seed,
+        cells=list(cells),
+        checks=list(checks),
         passed=_all(checks),
         version=version_of("arsbench") or "unknown",
     )
+
+
+def drawn_seed(tier: int, seed: int | None) -> int | None:
+    """What tier 1 draws by: what is given, or what nobody can know before; ``None`` for the other tiers.
+
+    Raises:
+        ArsbenchError: there is no such tier.
+    """
+    if tier not in TIERS:
+        raise ArsbenchError(f"there is no tier {tier}; there are: 0, 1, 2")
+    return (secrets.randbits(53) if seed is None else seed) if tier == 1 else None
+
+
+def drawn_images(count: int, seed: int | None) -> list[int]:
+    """The images that are computed again: at most :data:`IMAGES` of them, or all without a seed."""
+    if seed is None or count <= IMAGES:
+        return list(range(count))
+    return sorted(np.random.default_rng((seed, 1)).choice(count, IMAGES, replace=False).tolist())
 
 
 def record(folder: Path, verification: Verification) -> None:
@@ -127,14 +148,16 @@ def _readable(folder: Path, checks: list[Check]) -> Entry | None:
 
 def _tier_0(folder: Path, entry: Entry, prepared: Prepared, checks: list[Check]) -> pd.DataFrame | None:
     checks += [
-        check("hashes", lambda: offline.hashes(folder, entry)),
+        check("hashes", lambda: offline.hashes(folder, entry.method, entry.rows_sha256)),
         check("protocol", lambda: offline.same_protocol(entry)),
         check("weights", lambda: offline.weights(entry, prepared)),
     ]
     read: list[pd.DataFrame] = []
+    plan = prepared.plan
+    count = len(plan.manipulators) * len(plan.severities) * len(plan.images)
 
     def schema() -> Found:
-        read.append(offline.read_checked_rows(folder, prepared))
+        read.append(offline.read_checked_rows(folder, count))
         return Found("rows", "rows")
 
     checks.append(check("rows", schema))
@@ -180,9 +203,7 @@ def _replay(
     made: dict[str, Pixels] = {}
     whole = whole_grid(entry.track, entry.images)
     plan = whole.plan
-    indices = list(range(len(plan.images)))
-    if seed is not None and len(indices) > IMAGES:
-        indices = sorted(np.random.default_rng((seed, 1)).choice(len(indices), IMAGES, replace=False).tolist())
+    indices = drawn_images(len(plan.images), seed)
     keys = [plan.images[i].key for i in indices]
     models = [name for name in plan.manipulators if any(label[0] == name for label in labels)]
     wanted = Wanted(models, keys, np.stack([whole.source.pixels(i) for i in indices]))
@@ -207,7 +228,7 @@ def _replay(
     if failures:
         checks.append(Check(name="replay", passed=False, expected="every cell", got=failures[0].sentence[:500]))
     for label in labels:
-        checks.append(check(f"replay {_text(label)}", lambda label=label: _same(rows, again, label)))  # type: ignore[misc]
+        checks.append(check(f"replay {_text(label)}", lambda label=label: same(rows, again, label)))  # type: ignore[misc]
     return [_text(label) for label in labels]
 
 
@@ -215,7 +236,7 @@ def _text(label: Label) -> str:
     return "/".join(map(str, label))
 
 
-def _same(rows: pd.DataFrame, again: pd.DataFrame, label: Label) -> Found:
+def same(rows: pd.DataFrame, again: pd.DataFrame, label: Label) -> Found:
     """Whether a cell's rows are those that came of it now."""
     names = ["manipulator", "perturbation", "level"]
     new = again[(again[names] == list(label)).all(axis=1)].set_index("image")

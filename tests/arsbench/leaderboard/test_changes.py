@@ -129,4 +129,6 @@ def test_the_workflow_calls_the_script():
     workflow = (SCRIPT.parents[1] / ".github" / "workflows" / "verify-entries.yml").read_text()
     assert "trusted/.ci/verify-entries" in workflow
     assert "results/leaderboard/**" in workflow
+    assert "results/removals/**" in workflow
     assert changes.BOARD.as_posix() == "results/leaderboard"
+    assert changes.REMOVALS.as_posix() == "results/removals"
