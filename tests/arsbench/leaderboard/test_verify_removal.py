@@ -17,7 +17,7 @@ from arsbench.leaderboard import verify
 from arsbench.leaderboard.attack import Challenge, attack
 from arsbench.leaderboard.changes import findings
 from arsbench.leaderboard.entry import read_entry
-from arsbench.leaderboard.removal import known_attacks, schema
+from arsbench.leaderboard.removal import known_attacks, schema, scores_under
 from arsbench.leaderboard.submit import sha256_of
 from arsbench.leaderboard.verify_removal import verify_removal
 from arsbench.running.store import SCHEMA
@@ -121,6 +121,19 @@ def test_a_removal_whose_last_verification_failed_does_not_count(removal, made):
     verify.record(removal, verify_removal(removal, list(entries), 0))
     write(removal, protocol_hash=entries[made / "pictures-entry"].protocol_hash)
     assert known_attacks([removal], entries) == {}
+
+
+def test_a_perturbation_of_the_board_that_leaves_less_is_the_best_known_attack(removal, pictures_entry):
+    path, own = pictures_entry / "rows.parquet", pd.read_parquet(removal / "rows.parquet")
+    rows = pd.read_parquet(path)
+    rows.assign(sr_strict=(rows["perturbation"] != "jpeg").astype(float)).to_parquet(path)
+    found = []
+    for left in (1.0, 0.0):
+        write(removal, own.assign(sr_strict=left))
+        found.append(known_attacks([removal], {pictures_entry: read_entry(pictures_entry)})["elsewhere"])
+    assert [(one.removal, one.authors) for one in found] == [("jpeg", ("the protocol",)), ("median", ("R. Remover",))]
+    assert [one.score[0] for one in found] == [one.worst[0] for one in found] == [0, 0]
+    assert scores_under(removal) == {"elsewhere": [0, 0, 0]}
 
 
 def test_the_command_verifies_a_removal_as_it_does_an_entry(removal, made, capsys):
