@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from arsbench.cli import main
+from arsbench.cli import execute_command
 from arsbench.leaderboard import verify
 from arsbench.leaderboard.attack import Challenge, attack
 from arsbench.leaderboard.changes import findings
@@ -138,10 +138,10 @@ def test_a_perturbation_of_the_board_that_leaves_less_is_the_best_known_attack(r
 
 def test_the_command_verifies_a_removal_as_it_does_an_entry(removal, made, capsys):
     command = ["leaderboard", "verify", str(removal), "--tier", "0", "--entries", str(made)]
-    assert main(command) == 0
+    assert execute_command(command) == 0
     assert "✓ rows: rows of 1 entries" in capsys.readouterr().out
     write(removal, protocol_hash="0" * 64)
-    assert main(command) == 1
+    assert execute_command(command) == 1
     assert "✗ protocol: expected protocol" in capsys.readouterr().out
 
 
