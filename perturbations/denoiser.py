@@ -54,4 +54,4 @@ class Denoiser(Removal):
         """``x`` [B, 3, H, W] in [-1, 1] -> cleaned; differentiable."""
         network = self.network.to(x.device)
         # One by one, because a convolution rounds differently in another batch.
-        return torch.cat([network(one.contiguous()) for one in x.split(1)]).clamp(-1, 1)
+        return torch.cat([network(x[i : i + 1].contiguous()) for i in range(len(x))]).clamp(-1, 1)

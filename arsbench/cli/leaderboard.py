@@ -162,13 +162,14 @@ def attack(entries: tuple[Path, ...], as_json: bool, **given: Any) -> int:
     folders = list(entries) or ranks.entries_in(ENTRIES)
     made = attacking.attack(attacking.Challenge(entries=folders, **given), make_progress(not as_json))
     tried = {folder: entry for folder in folders if (entry := read_entry(folder)).name in made.entries}
-    found = removal.known_attacks([given["out"]], tried)
+    scores = removal.scores_under(given["out"])
     if as_json:
-        scores = {name: {"score": one.score, "worst": one.worst} for name, one in found.items()}
-        click.echo(json.dumps(scores, indent=1))
+        known = removal.known_attacks([given["out"]], tried)
+        found = {name: {"score": scores[name], "worst": one.worst} for name, one in known.items()}
+        click.echo(json.dumps(found, indent=1))
         return DONE
     for entry in tried.values():
-        before, after = entry.aggregates[ALL]["sr_strict"][0], found[entry.name].score[0]
+        before, after = entry.aggregates[ALL]["sr_strict"][0], scores[entry.name][0]
         click.echo(f"{entry.name}: sr_strict {_number(before)}, under {made.name} {_number(after)}")
     click.echo(f"removal: {given['out']}")
     return DONE

@@ -76,7 +76,7 @@ def attack(given: Challenge, progress: NoProgress | None = None) -> Removal:
     if not entries:
         raise ArsbenchError(f"there is no entry of track '{given.track}' and of this protocol to try it on")
     rows = [rows_under(given.removal, given.name, folder, entry, progress) for folder, entry in entries.items()]
-    return _write(given, entries.values(), pd.concat(rows, ignore_index=True))
+    return _write(given, list(entries.values()), pd.concat(rows, ignore_index=True))
 
 
 def _counts(entry: Entry, track: str) -> bool:
@@ -120,7 +120,7 @@ def rows_under(
     protector = given_protector(made, keys, ceiling=entry.method.class_ == "arsbench:white")
     taken_off = type("GivenRemoval", (_GivenRemoval,), {"name": name, "made": looked_up})
     prepared, own = prepared_for(
-        protector, entry.track, entry.images, ",".join(models), perturbation=taken_off, level=LEVEL
+        protector, entry.track, entry.images, manipulator=",".join(models), perturbation=taken_off, level=LEVEL
     )
     wanted = set(keys)
     rows, failures = compute(

@@ -82,7 +82,7 @@ def check(method: str | type, track: str = "open", grid: bool = True, progress: 
         ArsbenchError: there is no such method.
     """
     found = registry.find("protector", method)
-    prepared, name = prepared_for(method, track, BATCH, groups("manipulator")["all"][0])
+    prepared, name = prepared_for(method, track, BATCH, manipulator=groups("manipulator")["all"][0])
     report = Report(name)
     if found.cls.ceiling:
         return report

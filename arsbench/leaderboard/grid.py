@@ -79,7 +79,7 @@ def compute(
         return memory.rows(), failures
     with _PartOnDisk(folder, plan, prepared, left_out) as store, shown:
         if runs and not RunFolder.done(store).any():
-            store.append(rows_of(plan, runs).to_dict("list"))
+            store.append({str(name): column for name, column in rows_of(plan, runs).to_dict("list").items()})
         failures = local.run(plan, prepared.source, benches, store, None, shown)
         store.update(state="failed" if failures else "finished", failures=failure_documents(failures))
         return store.rows(), failures
@@ -161,15 +161,15 @@ class _PartOnDisk(RunFolder):
         return np.asarray(super().done() | self._left_out)
 
 
-def prepared_for(method: str | type, track: str, images: int, *part: str | type, **of: Any) -> tuple[Prepared, str]:
+def prepared_for(method: str | type, track: str, images: int, **part: Any) -> tuple[Prepared, str]:
     """The run of one method under the locked protocol, or a part of it, and the method's name.
 
-    Further arguments are those of :func:`settings_of`.
+    Further arguments are those of :func:`settings_of`, by name.
 
     Raises:
         ArsbenchError: as :func:`arsbench.running.prepare.prepare`, or several methods are named.
     """
-    prepared = prepare(settings_of(method, track, images, *part, **of))
+    prepared = prepare(settings_of(method, track, images, **part))
     names = [name for name in prepared.plan.protectors if name not in CONTROLS]
     if isinstance(method, str) and method in CONTROLS:
         names = [method]

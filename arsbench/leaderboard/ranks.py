@@ -132,7 +132,7 @@ class Standing:
         marks: letters of :data:`MARKS`.
         verified: the last verification that it passed, or ``None``.
         folder: where it lies.
-        attack: the removal that leaves least of it, of those that are known.
+        attack: what leaves least of it, of the removals that are known and the perturbations.
     """
 
     entry: Entry

@@ -41,6 +41,8 @@ from arsbench.leaderboard.submit import sha256_of
 from arsbench.scoring import statistics
 
 REMOVAL = "removal.json"
+PROTOCOL = "the protocol"
+"""Whose the board's own perturbations are."""
 REMOVALS = Path("results/removals")
 """Where removals lie in the repository."""
 _READ = ["protector", "manipulator", "perturbation", "level", "image", "epsilon", "trained_on", "sr_strict"]
@@ -81,11 +83,11 @@ def schema() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class KnownAttack:
-    """The removal that leaves least of an entry.
+    """What leaves least of an entry: a removal, or one of the board's perturbations at the level that ranks.
 
     Attributes:
         removal: its name.
-        authors: whose it is.
+        authors: whose it is; :data:`PROTOCOL` of a perturbation.
         score: mean sr_strict under it over manipulators and images, with its interval.
         worst: mean over images and manipulators of the least sr_strict over the perturbations and every removal that
             was tried, with its interval.
@@ -121,7 +123,7 @@ def write_removal(folder: Path, removal: Removal) -> None:
 
 
 def known_attacks(folders: Sequence[Path], entries: Mapping[Path, Entry]) -> dict[str, KnownAttack]:
-    """Entry -> the removal that leaves least of it, of those that were tried on the rows that the entry has now.
+    """Entry -> what leaves least of it, where removals were tried on the rows that the entry has now.
 
     A removal whose last verification failed does not count.
 
@@ -145,16 +147,31 @@ def known_attacks(folders: Sequence[Path], entries: Mapping[Path, Entry]) -> dic
     return found
 
 
+def scores_under(folder: Path) -> dict[str, list[float | None]]:
+    """Entry -> mean sr_strict under the removal in ``folder``, with its interval.
+
+    Raises:
+        ArsbenchError: it cannot be read.
+    """
+    names, rows = read_removal(folder).entries, _rows(folder / ROWS)
+    return {name: interval(rows[rows["protector"] == name], "sr_strict") for name in names}
+
+
 def _holds(folder: Path) -> bool:
     verifications = read_verifications(folder)
     return not verifications or verifications[-1].passed
 
 
 def _least(tried: Sequence[tuple[Removal, pd.DataFrame]], own: pd.DataFrame) -> KnownAttack:
-    scores = [(interval(rows, "sr_strict"), removal) for removal, rows in tried]
-    score, removal = min(scores, key=lambda one: (math.inf if one[0][0] is None else one[0][0], one[1].name))
+    attacks = [(removal.name, tuple(removal.authors), rows) for removal, rows in tried]
+    attacks += [(str(name), (PROTOCOL,), rows) for name, rows in own.groupby("perturbation")]
+    scores = [interval(rows, "sr_strict") for _, _, rows in attacks]
+    # Of equals the first: a removal before the board's own perturbations.
+    score, (name, authors, _) = min(
+        zip(scores, attacks, strict=True), key=lambda one: math.inf if one[0][0] is None else one[0][0]
+    )
     together = worst_case(pd.concat([own, *(rows for _, rows in tried)], ignore_index=True))
-    return KnownAttack(removal.name, tuple(removal.authors), score, interval(together, WORST))
+    return KnownAttack(name, authors, score, interval(together, WORST))
 
 
 def interval(rows: pd.DataFrame, metric: str) -> list[float | None]:

@@ -22,7 +22,8 @@ _BETTER = {
     **dict.fromkeys((WORST, UNDER_ATTACK, WORST_KNOWN), "higher"),
 }
 ATTACKED_NOTES = (
-    f"{UNDER_ATTACK}: sr_strict under the known removal that leaves least of the entry; no rank depends on it.",
+    f"{UNDER_ATTACK}: sr_strict under the known removal or the perturbation that leaves least of the entry; no rank "
+    "depends on it.",
     f"{WORST_KNOWN}: the least over the perturbations and every known removal, per image.",
 )
 

@@ -39,7 +39,7 @@ INTERVALS = ("sr_strict", WORST, UNDER_ATTACK)
 MEANINGS = {
     "sr_strict": "share of images that are protected: SR, unrecovered above 0.25 and amplification above 1",
     WORST: "share of images for which sr_strict holds under every perturbation",
-    UNDER_ATTACK: "sr_strict under the known removal that leaves least; the entry's page names it",
+    UNDER_ATTACK: "sr_strict under the known removal or perturbation that leaves least; the entry's page names it",
     WORST_KNOWN: "share of images for which sr_strict holds under every perturbation and every known removal",
     "sr": "share of images whose manipulated output changed by an MSE above 0.05",
     "sr_mask": "SR where the manipulator changed the picture",

@@ -34,7 +34,7 @@ def train(job: TrainingJob) -> Path:
         x_p = job.protect(x, keys, at)
         loss = (network(x_p) - x).square().mean()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         return {"mse": loss.item(), "noise_mse": float((x_p - x).square().mean())}
 

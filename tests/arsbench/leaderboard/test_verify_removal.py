@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from arsbench.cli import main
+from arsbench.cli import execute_command
 from arsbench.leaderboard import verify
 from arsbench.leaderboard.attack import Challenge, attack
 from arsbench.leaderboard.changes import findings
 from arsbench.leaderboard.entry import read_entry
-from arsbench.leaderboard.removal import known_attacks, schema
+from arsbench.leaderboard.removal import known_attacks, schema, scores_under
 from arsbench.leaderboard.submit import sha256_of
 from arsbench.leaderboard.verify_removal import verify_removal
 from arsbench.running.store import SCHEMA
@@ -123,12 +123,25 @@ def test_a_removal_whose_last_verification_failed_does_not_count(removal, made):
     assert known_attacks([removal], entries) == {}
 
 
+def test_a_perturbation_of_the_board_that_leaves_less_is_the_best_known_attack(removal, pictures_entry):
+    path, own = pictures_entry / "rows.parquet", pd.read_parquet(removal / "rows.parquet")
+    rows = pd.read_parquet(path)
+    rows.assign(sr_strict=(rows["perturbation"] != "jpeg").astype(float)).to_parquet(path)
+    found = []
+    for left in (1.0, 0.0):
+        write(removal, own.assign(sr_strict=left))
+        found.append(known_attacks([removal], {pictures_entry: read_entry(pictures_entry)})["elsewhere"])
+    assert [(one.removal, one.authors) for one in found] == [("jpeg", ("the protocol",)), ("median", ("R. Remover",))]
+    assert [one.score[0] for one in found] == [one.worst[0] for one in found] == [0, 0]
+    assert scores_under(removal) == {"elsewhere": [0, 0, 0]}
+
+
 def test_the_command_verifies_a_removal_as_it_does_an_entry(removal, made, capsys):
     command = ["leaderboard", "verify", str(removal), "--tier", "0", "--entries", str(made)]
-    assert main(command) == 0
+    assert execute_command(command) == 0
     assert "✓ rows: rows of 1 entries" in capsys.readouterr().out
     write(removal, protocol_hash="0" * 64)
-    assert main(command) == 1
+    assert execute_command(command) == 1
     assert "✗ protocol: expected protocol" in capsys.readouterr().out
 
 
