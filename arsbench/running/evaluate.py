@@ -287,14 +287,15 @@ def manipulate(bench: Bench, x: Tensor, keys: Sequence[str]) -> Tensor:
 
 def reference(bench: Bench, batch: Batch, severity: Severity, px: Tensor) -> Tensor:
     """y = G(deliver(p_l(x)), c) ``[B, 3, H, W]``, clamped; from the cache where it has every image of the batch."""
-    content_keys = [bench.plan.reference_key(bench.manipulator_name, severity, image) for image in batch.images]
+    cell = bench.plan.reference_key(bench.manipulator_name, severity)
+    content_keys = [image.content_key for image in batch.images]
     # Without the hash of what it reads, nothing says that it would compute the same again.
     cached = may_cache(bench.manipulator)
-    y = bench.cache.load(content_keys, px.shape[1:]) if cached else None
+    y = bench.cache.load(cell, content_keys, px.shape[1:]) if cached else None
     if y is None:
         y = manipulate(bench, px, batch.keys)
         if cached:
-            bench.cache.save(content_keys, y)
+            bench.cache.save(cell, content_keys, y)
     return y.to(px.device)
 
 
