@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -26,5 +27,11 @@ class Dropout(Perturbation):
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> the same range; differentiable where pixels remain."""
-        lost = uniform(keys, (1, *x.shape[-2:]), "perturbation/dropout").to(x.device) < parameter
+        lost = _numbers(tuple(keys), *x.shape[-2:]).to(x.device) < parameter
         return torch.where(lost, BLACK, x)
+
+
+@functools.lru_cache(maxsize=2)
+def _numbers(keys: tuple[str, ...], height: int, width: int) -> Tensor:
+    """One per pixel ``[B, 1, H, W]``; the same for every level and protector, so the last ones are kept."""
+    return uniform(keys, (1, height, width), "perturbation/dropout")

@@ -46,7 +46,7 @@ def _filtered(x: Tensor, kernel: list[float], dim: int) -> Tensor:
     padded = x.index_select(dim, _mirrored(size, radius, x.device))
     out = kernel[0] * padded.narrow(dim, 0, size)
     for tap, weight in enumerate(kernel[1:], start=1):
-        out = out + weight * padded.narrow(dim, tap, size)
+        out += weight * padded.narrow(dim, tap, size)
     return out
 
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import click
 
 from arsbench.cli import (
+    bench,
     check,
     checkpoints,
     compare,
@@ -60,6 +61,7 @@ for command in (
     run.work,
     run.status,
     run.speed,
+    bench.bench,
     protect.protect,
     reports.table,
     reports.plot,

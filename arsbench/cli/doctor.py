@@ -88,7 +88,7 @@ def _cache() -> Check:
         return Check("cache of references", "this account has no home folder; set XDG_CACHE_HOME", False)
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     size = 0
-    for path in folder.glob("??/*.npy"):
+    for path in folder.rglob("*.*"):
         with contextlib.suppress(OSError):  # another process may tidy up meanwhile
             size += path.stat().st_size
     if not existing.is_dir() or not os.access(existing, os.W_OK):

@@ -22,19 +22,18 @@ class MadeOnce:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="arsbench-transfer-")
         self._pictures = ReferenceCache(Path(self._folder.name))
-        self._columns: dict[str, dict[str, float]] = {}
+        self._columns: dict[tuple[str, str], dict[str, float]] = {}
 
     def get(self, maker: Maker, keys: Sequence[str], x: Tensor, make: Callable[[], Protected]) -> Protected:
         """What ``maker`` made of the images ``keys``, or makes of them now; ``x`` are the faces, for the shape."""
-        names = [content_key(maker=list(maker), image=key) for key in keys]
-        faces = self._pictures.load(names, x.shape[1:]) if all(name in self._columns for name in names) else None
+        cell = content_key(maker=list(maker))
+        columns = [self._columns.get((cell, key)) for key in keys]
+        faces = None if None in columns else self._pictures.load(cell, keys, x.shape[1:])
         if faces is not None:
-            columns = self._columns[names[0]]
-            return Protected(
-                faces.to(x), {column: [self._columns[name][column] for name in names] for column in columns}
-            )
+            there = [one for one in columns if one is not None]
+            return Protected(faces.to(x), {name: [one[name] for one in there] for name in there[0]})
         made = make()
-        self._pictures.save(names, made.faces)
-        for i, name in enumerate(names):
-            self._columns[name] = {column: values[i] for column, values in made.columns.items()}
+        self._pictures.save(cell, keys, made.faces)
+        for i, key in enumerate(keys):
+            self._columns[cell, key] = {name: values[i] for name, values in made.columns.items()}
         return made

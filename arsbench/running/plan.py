@@ -34,6 +34,11 @@ class Image:
     key: str
     digest: str
 
+    @cached_property
+    def content_key(self) -> str:
+        """Hash of both."""
+        return content_key(image=[self.key, self.digest])
+
 
 @dataclass(frozen=True)
 class Severity:
@@ -152,14 +157,9 @@ class Plan:
         """Those that are evaluated on a manipulator, in plan order."""
         return tuple(dict.fromkeys(cell.protection for cell in self.cells if cell.manipulator == manipulator))
 
-    def reference_key(self, manipulator: str, severity: Severity, image: Image) -> str:
-        """The content key of y = G(deliver(p_l(x)), c) for one image."""
-        return content_key(
-            manipulator=self.references[manipulator],
-            severity=severity.identity,
-            image=[image.key, image.digest],
-            device=self.device,
-        )
+    def reference_key(self, manipulator: str, severity: Severity) -> str:
+        """The content key of y = G(deliver(p_l(x)), c), of whatever image."""
+        return content_key(manipulator=self.references[manipulator], severity=severity.identity, device=self.device)
 
 
 def severities_of(

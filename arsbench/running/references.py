@@ -1,29 +1,40 @@
 """The references y = G(deliver(p_l(x)), c), kept on disk by content key and shared by all runs of a user.
 
-An entry is one float32 ``.npy`` file ``[3, H, W]`` per image. The cache is only ever a saving of time: an entry that
-cannot be read is computed again, a folder that cannot be written leaves the run without one.
+A cell - a manipulator under one severity - has a folder, in which a shard holds the pictures of one batch, each float32
+``[3, H, W]`` under the key of its image, so that a batch of other images finds them, too. The cache is only ever a
+saving of time: what cannot be read is computed again, a folder that cannot be written leaves the run without one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from arsbench.contracts import Manipulator
 from arsbench.folders import find_cache_home
 
 LIMIT = 2 * 1024**3
-"""Bytes; above it the entries that were used longest ago go."""
+"""Bytes; above it the shards that were used longest ago go."""
 
 CHECK_EVERY = LIMIT // 8
 """Bytes written between two looks at the size."""
+
+
+HEADER_LIMIT = 2**24
+"""Bytes of a shard's header; a longer one is of a damaged file."""
+SHARDS = "*.safetensors"
+PATTERNS = (f"??/*/{SHARDS}", "??/*/.*.tmp", "??/*.npy")
+"""The shards, what a killed process left half written, and the entries of earlier versions."""
 
 
 def default_folder() -> Path | None:
@@ -47,7 +58,7 @@ def may_cache(model: Manipulator) -> bool:
 
 
 class ReferenceCache:
-    """Tensors by content key.
+    """Pictures by cell and image.
 
     Args:
         folder: where they lie; ``None`` for no cache.
@@ -61,71 +72,68 @@ class ReferenceCache:
         self.notes: list[str] = []
         self._writable = writable and folder is not None
         self._written = 0
+        self._own: set[Path] = set()
 
-    def load(self, keys: Sequence[str], shape: Sequence[int]) -> Tensor | None:
-        """The entries ``[B, *shape]``, float32, finite; ``None`` unless every one of them is there and readable."""
-        arrays = []
-        for key in keys:
-            array = self._load(key, tuple(shape))
-            if array is None:
-                return None
-            arrays.append(array)
-        return torch.from_numpy(np.stack(arrays))
-
-    def _load(self, key: str, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None:
+    def load(self, cell: str, keys: Sequence[str], shape: Sequence[int]) -> Tensor | None:
+        """The images' pictures ``[B, *shape]``, float32, finite; ``None`` unless every one is there and readable."""
         if self.folder is None:
             return None
-        path = self._path(self.folder, key)
-        try:
-            array = np.load(path, allow_pickle=False)
-            if self._writable:
-                os.utime(path)
-        except (OSError, ValueError, EOFError):
-            return None
-        usable = array.dtype == np.float32 and array.shape == shape and bool(np.isfinite(array).all())
-        return array if usable else None
+        found: dict[str, Tensor] = {}
+        for path in self._shards(self.folder, cell, keys):
+            wanted = set(keys) - found.keys()
+            try:
+                if not wanted:
+                    break
+                if wanted.isdisjoint(_keys(path)):
+                    continue
+                pictures = load(path.read_bytes())
+                if self._writable:
+                    os.utime(path)
+            except (OSError, ValueError, TypeError, RecursionError, SafetensorError):
+                continue
+            found |= {key: value for key, value in pictures.items() if key in wanted and _usable(value, shape)}
+        return torch.stack([found[key] for key in keys]) if found.keys() >= set(keys) else None
 
-    def save(self, keys: Sequence[str], values: Tensor) -> None:
+    def save(self, cell: str, keys: Sequence[str], values: Tensor) -> None:
         """Keeps ``values`` [B, ...] under their keys."""
         if not self._writable or self.folder is None:
             return
-        arrays = values.detach().to("cpu", torch.float32).contiguous().numpy()
+        pictures = values.detach().to("cpu", torch.float32)
+        path = self._shard(self.folder, cell, keys)
         try:
-            for key, array in zip(keys, arrays, strict=True):
-                self._save(self._path(self.folder, key), array)
-                self._written += array.nbytes
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = save({key: picture.clone() for key, picture in zip(keys, pictures, strict=True)})
+            _write(path, content)
         except OSError as error:
             self._writable = False
             self.notes.append(
                 f"the cache {self.folder} cannot be written ({error.strerror or error}); going on without it"
             )
+            return
+        self._own.add(path)
+        self._written += len(content)
         if self._written > CHECK_EVERY:
             self.trim()
 
-    @staticmethod
-    def _save(path: Path, array: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                np.save(file, array, allow_pickle=False)
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+    def _shards(self, folder: Path, cell: str, keys: Sequence[str]) -> Iterator[Path]:
+        """That of the same batch first; then the others, less those that this object wrote for other batches."""
+        likely = self._shard(folder, cell, keys)
+        yield likely
+        with contextlib.suppress(OSError):
+            yield from (path for path in sorted(likely.parent.glob(SHARDS)) if path not in self._own | {likely})
 
     @staticmethod
-    def _path(folder: Path, key: str) -> Path:
-        return folder / key[:2] / f"{key}.npy"
+    def _shard(folder: Path, cell: str, keys: Sequence[str]) -> Path:
+        name = hashlib.sha256("\0".join(keys).encode()).hexdigest()[:32]
+        return folder / cell[:2] / cell / SHARDS.replace("*", name)
 
     def trim(self) -> None:
-        """Removes the entries used longest ago until the cache keeps its limit."""
+        """Removes the shards used longest ago until the cache keeps its limit."""
         self._written = 0
         if not self._writable or self.folder is None:
             return
         entries = []
-        for path in [*self.folder.glob("??/*.npy"), *self.folder.glob("??/.*.tmp")]:
+        for path in [path for pattern in PATTERNS for path in self.folder.glob(pattern)]:
             with contextlib.suppress(OSError):  # another process may trim at the same time
                 facts = path.stat()
                 entries.append((facts.st_mtime_ns, facts.st_size, path))
@@ -136,3 +144,26 @@ class ReferenceCache:
             with contextlib.suppress(OSError):
                 path.unlink()
             size -= bytes_
+
+
+def _keys(path: Path) -> set[str]:
+    """What a shard holds, by its header alone: its length in 8 bytes, then JSON."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), HEADER_LIMIT)))
+    return set(header)
+
+
+def _usable(picture: Tensor, shape: Sequence[int]) -> bool:
+    return picture.dtype == torch.float32 and picture.shape == tuple(shape) and bool(torch.isfinite(picture).all())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

@@ -13,9 +13,14 @@ def mean_squared_error(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).square().flatten(1).mean(1, dtype=torch.float64)
 
 
+def squared_error(pair: Pair) -> Tensor:
+    """(y - y_p)^2 ``[B, 3, H, W]``."""
+    return (pair.y - pair.y_p).square_()
+
+
 def output_error(pair: Pair) -> Tensor:
     """mse of y_p against y, float64 ``[B]``."""
-    return mean_squared_error(pair.y, pair.y_p)
+    return pair.once(squared_error).flatten(1).mean(1, dtype=torch.float64)
 
 
 class MeanSquaredError(Metric):

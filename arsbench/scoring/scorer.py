@@ -12,8 +12,9 @@ from arsbench.contracts import ArsbenchError, Pair
 from arsbench.scoring.features import FeatureMetric, Features
 from arsbench.scoring.metrics import all_metrics
 from arsbench.scoring.mse import mean_squared_error
-from arsbench.scoring.psnr import peak_signal_to_noise
+from arsbench.scoring.psnr import on_unit_range, peak_signal_to_noise
 from arsbench.scoring.sr_mask import MaskedSuccessRateICML2026
+from arsbench.scoring.ssim import StructuralSimilarity
 
 CLEAN_REFERENCE = "_clean_reference"
 """Ends the columns that compare with y = G(x), without perturbation."""
@@ -57,7 +58,8 @@ class Scorer:
         """Clamps ``y`` and computes its features, to be shared by all that is compared with it."""
         y = y.detach().clamp(-1, 1)
         features = {metric.name: metric.features(y) for metric in self.by_features}
-        return Reference(y, {name: f for name, f in features.items() if f is not None})
+        there = {name: f for name, f in features.items() if f is not None}
+        return Reference(y, there, {on_unit_range: there[StructuralSimilarity.name][0]})
 
     @torch.no_grad()
     def score(
@@ -66,6 +68,7 @@ class Scorer:
         reference: Reference | None = None,
         clean: Reference | None = None,
         output: Reference | None = None,
+        in_range: bool = False,
     ) -> dict[str, Tensor]:
         """Every metric of ``pair``; with ``clean``, also the ``*_clean_reference`` columns.
 
@@ -75,6 +78,7 @@ class Scorer:
             clean: :meth:`reference` of G(x). The second set of columns compares y_p with it and, for amplification,
                 p(x_p) with x, the inputs that belong to the two outputs.
             output: :meth:`reference` of ``pair.y_p``, if at hand.
+            in_range: True promises that every picture is in [-1, 1] as it is; they are then not clamped again.
 
         Returns:
             float32 ``[B]`` by column name; a metric whose inputs are missing is absent.
@@ -83,15 +87,16 @@ class Scorer:
             ArsbenchError: y_p or y holds NaN, shapes differ, or pictures are below 11 pixels.
         """
         unperturbed = pair.px is None or pair.px is pair.x
-        pair = clamped(pair)
+        pair = pair if in_range else clamped(pair)
         check(pair)
         reference, output = reference or self.reference(pair.y), output or self.reference(pair.y_p)
-        pair.known.update(y=reference.known, y_p=output.known)
+        shared = {"y_p": output.known, "y_clean": {} if clean is None else clean.known}
+        pair.known.update(shared, y=reference.known)
         scores = self._columns(pair, reference, output)
         if clean is not None:
             after = pair.x_p if pair.px_p is None else pair.px_p
             against = Pair(clean.y, pair.y_p, pair.x, pair.x_p, clean.y, pair.x, after)
-            against.known.update(y=clean.known, y_p=output.known)
+            against.known.update(shared, y=clean.known)
             same = clean is reference and unperturbed
             columns = dict(scores) if same else self._columns(against, clean, output)
             del columns[MaskedSuccessRateICML2026.name]

@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 
 from arsbench.contracts import Metric, Pair
+from arsbench.scoring.mse import squared_error
 from arsbench.scoring.sr import SR_THRESHOLD
 
 MASK_THRESHOLD = 0.5
 
 
-def masked_error(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
-    """sum(M (a - b)^2) / (3 sum M) with M ``[B, 1, H, W]`` of 0 and 1, float64 ``[B]``; 0 for an empty mask."""
-    total = ((a - b).square() * mask).flatten(1).sum(1, dtype=torch.float64)
+def masked_error(pair: Pair, mask: Tensor) -> Tensor:
+    """sum(M (y - y_p)^2) / (3 sum M) with M ``[B, 1, H, W]`` of 0 and 1, float64 ``[B]``; 0 for an empty mask."""
+    total = (pair.once(squared_error) * mask).flatten(1).sum(1, dtype=torch.float64)
     return total / (3 * mask.flatten(1).sum(1, dtype=torch.float64)).clamp(min=1)
 
 
@@ -37,8 +38,13 @@ class MaskedSuccessRate(Metric):
         """``[B]`` of 0 and 1; needs x. G(x) is y_clean, or y where that is missing."""
         if pair.x is None:
             return None
-        mask = changed_mask(pair.y if pair.y_clean is None else pair.y_clean, pair.x)
-        return (masked_error(pair.y, pair.y_p, mask) > SR_THRESHOLD).double()
+        name = "y" if pair.y_clean is None else "y_clean"
+        known = pair.known.setdefault(name, {})
+        x, mask = known.get(changed_mask, (None, None))
+        if x is not pair.x:
+            mask = changed_mask(getattr(pair, name), pair.x)
+            known[changed_mask] = pair.x, mask
+        return (masked_error(pair, mask) > SR_THRESHOLD).double()
 
 
 class MaskedSuccessRateICML2026(Metric):
@@ -51,4 +57,4 @@ class MaskedSuccessRateICML2026(Metric):
 
     def measure(self, pair: Pair) -> Tensor:
         """``[B]`` of 0 and 1."""
-        return (masked_error(pair.y, pair.y_p, changed_mask(pair.y_p, pair.y)) > SR_THRESHOLD).double()
+        return (masked_error(pair, changed_mask(pair.y_p, pair.y)) > SR_THRESHOLD).double()

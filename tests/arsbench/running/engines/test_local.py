@@ -183,8 +183,8 @@ def test_without_cache_references_are_computed(small, fake, tmp_path):
 def test_a_corrupt_cache_entry_is_computed_again(small, fake, tmp_path, own_cache):
     small["manipulator"] = fake("Hashed")
     first = arsbench.run(**small, out=tmp_path / "first")
-    entries = list(own_cache.glob("??/*.npy"))
-    assert len(entries) == 5 * 3
+    entries = list(own_cache.glob("??/*/*.safetensors"))
+    assert len(entries) == 3  # one batch, three severities
     for entry in entries:
         entry.write_bytes(b"broken")
     assert_same(arsbench.run(**small, out=tmp_path / "second"), first)
