@@ -21,7 +21,14 @@ from arsbench import registry
 from arsbench.contracts import ArsbenchError, Perturbation
 from arsbench.draws import PROTOCOL_NAME
 from arsbench.faces import delivery, shipped
-from arsbench.faces.sources import TRACK_SIZES
+from arsbench.named_sets import (
+    DEFAULT_SET,
+    FURTHER_SETS,
+    MANIPULATORS,
+    PERTURBATION_SETS,
+    PROTECTORS,
+    TRACK_SIZES,
+)
 from arsbench.scoring import controls
 from arsbench.scoring.amplification import AMPLIFICATION_THRESHOLD
 from arsbench.scoring.lpips import TRUNK
@@ -32,33 +39,6 @@ from arsbench.scoring.unrecovered import UNRECOVERED_THRESHOLD
 from arsbench.shipped import FOLDER
 
 TRACKS = TRACK_SIZES
-"""The tracks, with the side of their pictures in pixels."""
-
-PROTECTORS = ("fgsm", "pgd", "disrupt", "tafim", "ars")
-"""The protocol's table: ``all`` means those of it that are registered. Variants and ablations go by name."""
-
-MANIPULATORS = ("psp-recon", "psp-mix", "simswap", "styleclip")
-
-PERTURBATION_SETS = {
-    "paper-six": ("saturation", "contrast", "dropout", "gaussian_blur", "downscale", "jpeg"),
-}
-"""The named set of perturbations that scores are of; ``all`` stands for it. It and its levels enter the hash."""
-
-FURTHER_SETS = {
-    "unseen": ("webp", "avif", "gaussian_noise", "gamma", "crop_resize", "rotation"),
-    "deeperforensics": (
-        "df_color_saturation",
-        "df_color_contrast",
-        "df_block_wise",
-        "df_gaussian_noise",
-        "df_gaussian_blur",
-        "df_jpeg",
-    ),
-    "removals": ("median", "platform_chain", "denoiser"),
-}
-"""Named sets beside it: no score of the board depends on them, so they stay out of the hash (docs/protocol.md)."""
-
-DEFAULT_SET = "paper-six"
 
 
 @dataclass(frozen=True)

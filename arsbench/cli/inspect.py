@@ -49,28 +49,33 @@ def _details(entry: dict[str, Any]) -> list[str]:
 
 
 def _entries(kind: str) -> list[dict[str, Any]]:
-    from arsbench import registry
-    from arsbench.contracts import ArsbenchError
-    from arsbench.protocol import TRACKS, groups
+    from arsbench.listing import ordered, shipped
+    from arsbench.named_sets import TRACK_SIZES
 
     if kind == "tracks":
-        return [{"name": name, "summary": f"{size} x {size} pixels", "size": size} for name, size in TRACKS.items()]
+        return [{"name": name, "summary": f"{n} x {n} pixels", "size": n} for name, n in TRACK_SIZES.items()]
     singular = kind.removesuffix("s")
-    entries = []
-    for name in dict.fromkeys([*groups(singular)["all"], *registry.names(singular)]):
-        try:
-            method = registry.find(singular, name)
-        except ArsbenchError as error:
-            entries.append({"name": name, "summary": str(error), "usable": False})
-            continue
-        if kind == "manipulators":
-            entries += [_manipulator(cls, method.origin) for t in TRACKS if (cls := method.cls.on(t)) is not None]
-            continue
-        entry = {"name": name, "summary": registry.summary(method.cls), "origin": method.origin, "usable": True}
-        if kind == "perturbations":
-            entry["levels"] = method.cls.levels
-        entries.append(entry)
+    entries: list[dict[str, Any]] = []
+    for name in ordered(singular):
+        known = None if kind == "manipulators" else shipped(singular, name)
+        entries += [known] if known else _loaded(singular, name)
     return entries
+
+
+def _loaded(kind: str, name: str) -> list[dict[str, Any]]:
+    """What the class says: of another package's methods, and of manipulators, on each track."""
+    from arsbench import registry
+    from arsbench.contracts import ArsbenchError
+    from arsbench.named_sets import TRACK_SIZES
+
+    try:
+        method = registry.find(kind, name)
+    except ArsbenchError as error:
+        return [{"name": name, "summary": str(error), "usable": False}]
+    if kind == "manipulator":
+        return [_manipulator(cls, method.origin) for t in TRACK_SIZES if (cls := method.cls.on(t)) is not None]
+    entry = {"name": name, "summary": registry.summary(method.cls), "origin": method.origin, "usable": True}
+    return [entry | ({"levels": method.cls.levels} if kind == "perturbation" else {})]
 
 
 def _manipulator(cls: type[Manipulator], origin: str) -> dict[str, Any]:
@@ -78,7 +83,7 @@ def _manipulator(cls: type[Manipulator], origin: str) -> dict[str, Any]:
 
     from arsbench import registry
     from arsbench.manipulators.official.checkpoints import kept
-    from arsbench.protocol import TRACKS
+    from arsbench.named_sets import TRACK_SIZES
     from arsbench.weights import read_card
 
     cards = [read_card(path.with_suffix(".json")) for path in cls.weights_files]
@@ -96,7 +101,7 @@ def _manipulator(cls: type[Manipulator], origin: str) -> dict[str, Any]:
         "origin": origin,
         "usable": True,
         "track": cls.track,
-        "size": TRACKS.get(cls.track),
+        "size": TRACK_SIZES.get(cls.track),
         "weights": weights,
         "missing": missing,
         "ready": all(card.well for card in cards) and not missing,

@@ -20,7 +20,8 @@ from torch import Tensor
 from arsbench.contracts import ArsbenchError
 from arsbench.faces.delivery import deliver, to_bytes
 from arsbench.faces.generator import FaceGenerator, latents, load_face_generator
-from arsbench.faces.sources import TRACK_SIZES, FaceSource, Pixels
+from arsbench.faces.sources import FaceSource, Pixels
+from arsbench.named_sets import TRACK_SIZES
 from arsbench.shipped import FOLDER
 
 OPEN_SIZE = TRACK_SIZES["open"]

@@ -13,9 +13,6 @@ from torch import Tensor
 
 from arsbench.faces.delivery import from_bytes
 
-TRACK_SIZES = {"open": 64, "paper": 256}
-"""Side of the pictures of each track, in pixels."""
-
 Pixels = NDArray[np.uint8]
 
 

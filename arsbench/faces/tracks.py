@@ -7,7 +7,8 @@ from torch import Tensor
 from arsbench.contracts import ArsbenchError
 from arsbench.faces.datasets import CONDITIONS, AddedFaces, added
 from arsbench.faces.shipped import SPLITS, ShippedFaces, condition_faces
-from arsbench.faces.sources import TRACK_SIZES, FaceSource
+from arsbench.faces.sources import FaceSource
+from arsbench.named_sets import TRACK_SIZES
 
 
 def faces_of(track: str, split: str, n: int | None = None, stand_in: bool = False) -> FaceSource:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from arsbench import registry
 from arsbench.contracts import ArsbenchError, Manipulator
-from arsbench.faces.sources import TRACK_SIZES, pixel_digest
+from arsbench.faces.sources import pixel_digest
+from arsbench.named_sets import TRACK_SIZES
 from arsbench.photos.crop import Box, choose_crops
 from arsbench.photos.enlarge import REDUCERS, Seen, enlarged, feather
 from arsbench.photos.metadata import MARK, has_location, is_protected

@@ -59,8 +59,18 @@ def test_a_package_of_one_file_with_an_entry_point_is_found(tmp_path):
     assert '"origin": "grey-protection 1.0"' in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["status", "nowhere"]])
-def test_help_and_status_do_not_import_torch(arguments, tmp_path):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["status", "nowhere"],
+        ["list", "protectors"],
+        ["list", "perturbations"],
+        ["list", "tracks"],
+    ],
+)
+def test_help_status_and_list_do_not_import_torch(arguments, tmp_path):
     code = (
         "import sys; from arsbench.cli import execute_command; "
         f"execute_command({arguments!r}); print('torch' in sys.modules)"
