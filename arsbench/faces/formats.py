@@ -55,9 +55,13 @@ def is_heif(path: Path) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS
 
 
+def _has_heif() -> bool:
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
 def add_heif() -> bool:
     """Lets Pillow read HEIC, where the extra ``arsbench[heic]`` is installed; returns whether it is."""
-    if importlib.util.find_spec("pillow_heif") is None:
+    if not _has_heif():
         return False
     import pillow_heif
 
@@ -70,6 +74,8 @@ def what_it_is(path: Path) -> str | None:
     """What a file that is no picture of a known format is, and what to do; ``None`` where it is not recognised."""
     head = _head(path)
     if is_heif(path):
+        if _has_heif():
+            return None  # what the decoder says of it is nearer
         return "is HEIC; pip install 'arsbench[heic]' lets arsbench read it, or convert it to JPEG or PNG"
     if head[4:12] in (b"ftypavif", b"ftypavis"):
         return "is AVIF, which this Pillow cannot read; install a newer Pillow, or convert it to PNG"

@@ -17,6 +17,8 @@ from arsbench.contracts import ArsbenchError
 from arsbench.faces.folder import FolderFaces
 from arsbench.faces.formats import readable, what_it_is
 from arsbench.faces.pictures import read_picture
+from arsbench.photos.picture import read_photo
+from arsbench.photos.write import choose_format
 
 CASES = Path(__file__).parents[2] / "fixtures" / "cases" / "pictures"
 RNG = np.random.default_rng(0)
@@ -203,3 +205,37 @@ def test_what_is_no_picture_is_told_for_what_it_is(tmp_path, data, said, monkeyp
     with pytest.raises(ArsbenchError) as caught:
         FolderFaces(tmp_path, 8)
     assert said in str(caught.value)
+
+
+# --- HEIC -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def heic(tmp_path):
+    """A soft picture as a phone stores it, and its pixels."""
+    heif = pytest.importorskip("pillow_heif")
+    pixels = np.asarray(Image.fromarray(PIXELS).resize((64, 64), Image.Resampling.BICUBIC))
+    heif.from_pillow(Image.fromarray(pixels)).save(tmp_path / "a.heic", quality=95, chroma="444")
+    return tmp_path / "a.heic", pixels
+
+
+def test_heic_is_read_with_the_extra(heic):
+    path, pixels = heic
+    assert np.abs(read_picture(path, 64).astype(int) - pixels).mean() < 4
+    assert len(FolderFaces(path.parent, 64).keys) == 1
+
+
+def test_a_damaged_heic_is_not_told_to_install_what_is_there(heic):
+    path, _ = heic
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ArsbenchError) as caught:
+        read_picture(path, 64)
+    assert "pip install" not in str(caught.value)
+
+
+def test_a_heic_photo_is_protected_as_png(heic):
+    path, pixels = heic
+    photo = read_photo(path)
+    assert choose_format(photo, "same") == "PNG"
+    assert "HEIF" in photo.notes[-1]
+    assert photo.image.size == pixels.shape[1::-1]
