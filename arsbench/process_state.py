@@ -7,11 +7,13 @@ from, would change the rows of the methods that come after it, and these would b
 from __future__ import annotations
 
 import contextlib
+import locale
 import os
 import random
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
@@ -43,6 +45,43 @@ def _handler_of(name: str) -> Setting:
     return Setting(
         f"the handler of {name}", lambda: signal.getsignal(number), lambda value: signal.signal(number, value)
     )
+
+
+class _AtLeast(dict[str, Any]):
+    """Equal to what holds all of it: a library that is imported may add to the environment."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, dict) and all(other.get(name) == value for name, value in self.items())
+
+
+def _environment() -> _AtLeast:
+    return _AtLeast({**dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME")), **os.environ})
+
+
+def _put_environment_back(before: Mapping[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _warnings_as_errors() -> list[Any]:
+    return [entry for entry in warnings.filters if entry[0] == "error"]
+
+
+def _put_filters_back(errors: list[Any]) -> None:
+    warnings.filters[:] = [*errors, *(entry for entry in warnings.filters if entry[0] != "error")]  # type: ignore[index]
+    with warnings.catch_warnings():
+        pass  # that they changed is noticed on leaving
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _flushes_denormals() -> bool:
@@ -78,7 +117,11 @@ OF_THE_PROCESS = (
     Setting("numpy's error handling", np.geterr, lambda value: np.seterr(**value)),
     Setting("the working folder", os.getcwd, os.chdir),
     *(Setting(f"sys.{name}", *_attribute(sys, name)) for name in ("stdout", "stderr")),
-    *(_handler_of(name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)),
+    Setting("the environment", _environment, _put_environment_back),
+    Setting("warnings as errors", _warnings_as_errors, _put_filters_back),
+    Setting("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda value: locale.setlocale(locale.LC_ALL, value)),
+    Setting("the umask", _umask, os.umask),
+    *(_handler_of(name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM") if hasattr(signal, name)),
 )
 """What all threads share; looked at and put back from the main thread alone."""
 
@@ -120,7 +163,7 @@ def undisturbed(
         _seed(seed, device)
     began = _generators(device) if seed is not None else generators
     try:
-        with exits_refused():
+        with exits_refused(), _streams_kept_open():
             yield found
     finally:
         found.settings += _put_back(_of_this_thread(), settings)
@@ -167,6 +210,20 @@ def exits_refused() -> Iterator[None]:
     finally:
         for name, function in real.items():
             setattr(os, name, function)
+
+
+@contextlib.contextmanager
+def _streams_kept_open() -> Iterator[None]:
+    """In here closing the process's output streams does nothing: what comes after has to be said, too."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
+    for stream in streams:
+        with contextlib.suppress(AttributeError):
+            stream.close = lambda: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for stream in streams:
+            vars(stream).pop("close", None)
 
 
 # --- settings -------------------------------------------------------------------------------------------------------

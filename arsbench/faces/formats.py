@@ -32,7 +32,11 @@ _NOT_PICTURES = (
     (b"\xff\x0a", "is JPEG XL; convert it to PNG"),
     (b"\x00\x00\x00\x0cJXL ", "is JPEG XL; convert it to PNG"),
     (b"\xd7\xcd\xc6\x9a", "is a Windows metafile; convert it to PNG"),
+    (b"/annex/objects", "is a git-annex pointer, not the picture; fetch it with: git annex get"),
     (b"PK\x03\x04", "is a zip archive; unpack it"),
+    (b"Rar!", "is a RAR archive; unpack it"),
+    (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it"),
+    (b"\x1f\x8b", "is compressed with gzip; unpack it"),
 )
 _MARKUP = (
     (b"<svg", "is SVG, a drawing without pixels; convert it to PNG"),
@@ -55,9 +59,13 @@ def is_heif(path: Path) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS
 
 
+def _has_heif() -> bool:
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
 def add_heif() -> bool:
     """Lets Pillow read HEIC, where the extra ``arsbench[heic]`` is installed; returns whether it is."""
-    if importlib.util.find_spec("pillow_heif") is None:
+    if not _has_heif():
         return False
     import pillow_heif
 
@@ -70,12 +78,20 @@ def what_it_is(path: Path) -> str | None:
     """What a file that is no picture of a known format is, and what to do; ``None`` where it is not recognised."""
     head = _head(path)
     if is_heif(path):
+        if _has_heif():
+            return None  # what the decoder says of it is nearer
         return "is HEIC; pip install 'arsbench[heic]' lets arsbench read it, or convert it to JPEG or PNG"
     if head[4:12] in (b"ftypavif", b"ftypavis"):
         return "is AVIF, which this Pillow cannot read; install a newer Pillow, or convert it to PNG"
+    if head[4:8] == b"ftyp":
+        return "is a film or a camera's raw file; export a picture as JPEG or PNG"
+    if not any(head):
+        return "is empty; fetch it again" if not head else "holds zeros alone: its copy was not finished; fetch it again"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<"):
         return next((said for mark, said in _MARKUP if mark in text), None)
+    if text.startswith((b"{", b"[")) and text.isascii():
+        return "is a text in JSON, not a picture; fetch the picture again"
     return next((said for start, said in _NOT_PICTURES if head.startswith(start)), None)
 
 

@@ -18,6 +18,8 @@ _PIXELS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL", b"fcTL", b"fdAT
 _EXIF = b"eXIf"
 
 _APP0, _APP1, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
+_ADOBE = 16
+"""Bytes of a whole segment of Adobe's, its marker among them."""
 _SCAN, _END = 0xDA, 0xD9
 _WEBP_METADATA = 0x20 | 0x08 | 0x04
 """Flags that announce a profile, EXIF and XMP."""
@@ -28,7 +30,8 @@ def versions(data: bytes) -> Iterator[bytes]:
     if data.startswith(PNG):
         chunks = list(_png_chunks(data))
         kinds = {kind for kind, _ in chunks}
-        for kept in (kinds - _PROFILES, kinds - _PROFILES - _TEXTS, _PIXELS | {_EXIF}, _PIXELS):
+        without_text = kinds - _PROFILES - _TEXTS
+        for kept in (kinds - _PROFILES, without_text, _PIXELS | {_EXIF}, _PIXELS, _PIXELS - {b"tRNS"}):
             yield PNG + b"".join(chunk for kind, chunk in chunks if kind in kept)
     elif data.startswith(JPEG):
         for exif in (True, False):
@@ -60,7 +63,8 @@ def _jpeg_without_applications(data: bytes, exif: bool) -> bytes:
             break
         end = at + 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
         is_exif = marker == _APP1 and data[at + 4 : at + 10] == b"Exif\0\0"
-        metadata = (_APP1 <= marker <= _APP15 and marker != _APP14) or marker == _COMMENT
+        adobe = marker == _APP14 and end - at >= _ADOBE
+        metadata = (_APP1 <= marker <= _APP15 and not adobe) or marker == _COMMENT
         if not metadata or (is_exif and exif):
             kept.append(data[at:end])
         at = end

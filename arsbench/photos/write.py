@@ -29,11 +29,13 @@ WRITES = {
 SAME = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WEBP", "TIFF": "TIFF", "BMP": "BMP"}
 """What a format is written as where no other is asked for; those missing become PNG."""
 QUALITIES = (95, 97, 99, 100)
-"""Of JPEG where none is given: the first at which the codec alone changes no sample by more than half of epsilon."""
-TRIES = 12
+"""Of JPEG where none is given: the first at which the codec alone changes no sample by more than an eighth of epsilon."""
+TRIES = 20
 """How often noise is made smaller where a lossy codec added to it."""
-SPARE = 2.0
+SPARE = 1.0
 """Levels of 255 by which it is made smaller than it must be."""
+BLOCK = 16
+"""Pixels of a block in which noise is made smaller: those of JPEG and of WebP lie in it whole."""
 
 Levels = NDArray[np.float32]
 
@@ -95,8 +97,17 @@ def add_noise(photo: Photo, noise: NDArray[np.float32], epsilon: float) -> Sampl
     return samples
 
 
-def _within(original: Samples, wanted: NDArray[Any], limit: float, top: float) -> Samples:
-    """``wanted`` rounded, at most ``limit`` from ``original`` and in [0, top]."""
+def _block_maximum(values: Levels) -> Levels:
+    """``[H, W, C]`` -> the largest of each block's and its channels', where positive, at each of its pixels."""
+    height, width, _ = values.shape
+    rows, columns = (np.arange(0, side, BLOCK) for side in (height, width))
+    largest = np.maximum.reduceat(np.maximum.reduceat(values.max(2), rows, 0), columns, 1).clip(min=0)
+    whole: Levels = np.repeat(np.repeat(largest, BLOCK, 0), BLOCK, 1)[:height, :width, None]
+    return whole
+
+
+def _within(original: Samples, wanted: NDArray[Any], limit: float | Levels, top: float) -> Samples:
+    """``wanted`` rounded, at most ``limit`` (a number, or one per sample) from ``original`` and in [0, top]."""
     if top == 1.0:
         low, high = np.maximum(original - limit, 0), np.minimum(original + limit, 1)
         held: Samples = np.clip(wanted, low, high).astype(original.dtype)
@@ -212,22 +223,21 @@ def encode(
     for chosen in QUALITIES if quality is None else (quality,):
         as_written = decoded(written(original, lossy(chosen)), photo)
         codec = change_between(original, as_written, photo.top)
-        if codec <= limit / 2:
+        if codec <= limit / 8:
             break
     against = "original"
     if codec > limit - SPARE:
         base, against = as_written, "original as written"
-    data, wanted = b"", _within(base, protected.astype(np.float32) - original + base, limit - SPARE, photo.top)
-    for attempt in range(TRIES):
-        data = written(wanted, lossy(chosen))
+    wanted = protected.astype(np.float32) - original + base
+    room = np.full(base.shape, limit - SPARE, dtype=np.float32)
+    for _ in range(TRIES):
+        data = written(_within(base, wanted, room, photo.top), lossy(chosen))
         got = decoded(data, photo)
-        if change_between(base, got, photo.top) <= limit:
+        over = np.abs(got.astype(np.float32) - base) - limit
+        if over.max(initial=0) <= 0:
             changed = change_between(original, got, photo.top)
             return Encoded(data, format, chosen, changed, codec, against)
-        over = got.astype(np.float32) - np.clip(got.astype(np.float32), base.astype(np.float32) - limit, base + limit)
-        # What is over is taken off; later, noise as a whole is made smaller, too.
-        share = 1.0 if attempt < 3 else 0.8
-        wanted = _within(base, (wanted.astype(np.float32) - base) * share - over + base, limit, photo.top)
+        room = np.maximum(room - _block_maximum(over), 0)
     raise ArsbenchError(
         f"{photo.name}: at quality {chosen} the codec changes the picture beyond epsilon; give a higher --quality or "
         "--format png"

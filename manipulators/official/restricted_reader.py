@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from arsbench.contracts import ArsbenchError
+from arsbench.errors import describe
 
 
 class Stub:
@@ -193,7 +194,7 @@ def read_checkpoint(path: Path) -> Any:
             f"{path} is refused: its pickle names {error}, which is more than weights, and nothing of it was run"
         ) from error
     except Exception as error:  # a broken file fails in any way
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        reason = " ".join(describe(error).split())[:120]
         raise ArsbenchError(
             f"{path} cannot be read as a PyTorch checkpoint ({reason}); it may be cut short: fetch it again"
         ) from error
@@ -208,6 +209,8 @@ _NO_CHECKPOINT = (
     (b"\xfd7zXZ", "is compressed with xz; unpack it and add the checkpoint that lies in it"),
     (b"\x89HDF", "is an HDF5 file, of another library than PyTorch; add the original checkpoint"),
     (b"%PDF", "is a PDF document, not a checkpoint; fetch the checkpoint itself"),
+    (b"\x93NUMPY", "is a numpy array, not a checkpoint; add the original checkpoint"),
+    (b"/annex/objects", "is a git-annex pointer, not the checkpoint; fetch it with: git annex get"),
 )
 
 
@@ -225,11 +228,15 @@ def _what_it_is(path: Path) -> str | None:
         )
     if text.startswith((b"{", b"[")) and text.isascii():
         return "is a text in JSON, not the checkpoint; fetch the file itself"
+    if not any(head):
+        return "holds zeros where a checkpoint begins: its download was not finished; fetch it again"
     if len(head) > 16 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return "is a safetensors file, not the checkpoint as it was published; add the original"
     for start, said in _NO_CHECKPOINT:
         if head.startswith(start):
             return said
+    if text[:1].isalpha() and head.isascii() and head.decode().replace("\n", " ").replace("\r", "").isprintable():
+        return f"is a text and cannot be read as a PyTorch checkpoint ('{' '.join(head[:60].decode().split())}'); fetch the file itself"
     try:
         if tarfile.is_tarfile(path):
             return "is a tar archive; unpack it and add the checkpoint that lies in it"

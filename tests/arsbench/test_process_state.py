@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -36,6 +37,11 @@ from arsbench.process_state import ProcessExit, exits_refused, undisturbed
             lambda: signal.getsignal(signal.SIGTERM),
             "handler of SIGTERM",
         ),
+        (lambda: signal.signal(signal.SIGALRM, signal.SIG_IGN), lambda: signal.getsignal(signal.SIGALRM), "SIGALRM"),
+        (os.environ.clear, lambda: dict(os.environ), "the environment"),
+        (lambda: os.environ.update(XDG_CACHE_HOME="/nowhere"), lambda: os.environ.get("XDG_CACHE_HOME"), "environment"),
+        (lambda: warnings.simplefilter("error"), lambda: [f[0] for f in warnings.filters], "warnings as errors"),
+        (lambda: os.umask(0o777), lambda: [os.umask(mask := os.umask(0o22)), mask][1], "the umask"),
     ],
 )
 def test_what_is_left_behind_is_put_back_and_named(disturb, read, named, tmp_path, monkeypatch):
@@ -116,3 +122,12 @@ def test_a_forked_process_may_end_itself():
         "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "7"
+
+
+def test_output_streams_stay_open(capsys):
+    with undisturbed():
+        sys.stdout.close()
+        sys.stderr.close()
+    print("heard")
+    assert capsys.readouterr().out == "heard\n"
+    assert "close" not in vars(sys.stdout)

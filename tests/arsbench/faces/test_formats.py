@@ -17,6 +17,8 @@ from arsbench.contracts import ArsbenchError
 from arsbench.faces.folder import FolderFaces
 from arsbench.faces.formats import readable, what_it_is
 from arsbench.faces.pictures import read_picture
+from arsbench.photos.picture import read_photo
+from arsbench.photos.write import choose_format
 
 CASES = Path(__file__).parents[2] / "fixtures" / "cases" / "pictures"
 RNG = np.random.default_rng(0)
@@ -84,8 +86,9 @@ def test_the_listed_cases_are_read():
         chunk(b"gAMA", b""),
         chunk(b"pHYs", b"\0"),
         chunk(b"eXIf", b"MM\0*\xff\xff\xff\xff"),
+        chunk(b"tRNS", b"\0"),
     ],
-    ids=["method", "garbage", "large profile", "large", "text", "large itxt", "crc", "gamma", "phys", "exif"],
+    ids=["method", "garbage", "large profile", "large", "text", "large itxt", "crc", "gamma", "phys", "exif", "trns"],
 )
 def test_odd_or_large_metadata_costs_no_png(tmp_path, extra):
     assert np.array_equal(read(png(extra), tmp_path / "a.png"), PIXELS)
@@ -113,8 +116,9 @@ def test_a_jpeg_with_a_damaged_tag_is_turned_as_it_would_be_without(tmp_path, or
         segment(0xE1, b"Exif\0\0garbage"),
         segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:broken"),
         segment(0xFE, b"\xff\xfe\xfd"),
+        segment(0xEE, b"Adobe\0"),
     ],
-    ids=["mpf", "icc", "photoshop", "exif", "xmp", "comment"],
+    ids=["mpf", "icc", "photoshop", "exif", "xmp", "comment", "adobe"],
 )
 def test_broken_application_data_costs_no_jpeg(tmp_path, extra):
     plain = jpeg()
@@ -193,6 +197,13 @@ def test_no_format_that_hands_its_files_to_another_program_is_read():
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"\xff\x0a\xff", "JPEG XL"),
         (b"PK\x03\x04", "zip archive"),
+        (b"Rar!\x1a\x07\0", "RAR archive"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"/annex/objects/SHA256E-s1--0.png\n", "git annex get"),
+        (b'{"error": "gone"}', "JSON"),
+        (b"\0\0\0\x18ftypmp42" + bytes(40), "a film"),
+        (bytes(1000), "its copy was not finished"),
+        (b"", "is empty"),
     ],
 )
 def test_what_is_no_picture_is_told_for_what_it_is(tmp_path, data, said, monkeypatch):
@@ -203,3 +214,37 @@ def test_what_is_no_picture_is_told_for_what_it_is(tmp_path, data, said, monkeyp
     with pytest.raises(ArsbenchError) as caught:
         FolderFaces(tmp_path, 8)
     assert said in str(caught.value)
+
+
+# --- HEIC -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def heic(tmp_path):
+    """A soft picture as a phone stores it, and its pixels."""
+    heif = pytest.importorskip("pillow_heif")
+    pixels = np.asarray(Image.fromarray(PIXELS).resize((64, 64), Image.Resampling.BICUBIC))
+    heif.from_pillow(Image.fromarray(pixels)).save(tmp_path / "a.heic", quality=95, chroma="444")
+    return tmp_path / "a.heic", pixels
+
+
+def test_heic_is_read_with_the_extra(heic):
+    path, pixels = heic
+    assert np.abs(read_picture(path, 64).astype(int) - pixels).mean() < 4
+    assert len(FolderFaces(path.parent, 64).keys) == 1
+
+
+def test_a_damaged_heic_is_not_told_to_install_what_is_there(heic):
+    path, _ = heic
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ArsbenchError) as caught:
+        read_picture(path, 64)
+    assert "pip install" not in str(caught.value)
+
+
+def test_a_heic_photo_is_protected_as_png(heic):
+    path, pixels = heic
+    photo = read_photo(path)
+    assert choose_format(photo, "same") == "PNG"
+    assert "HEIF" in photo.notes[-1]
+    assert photo.image.size == pixels.shape[1::-1]

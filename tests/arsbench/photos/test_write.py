@@ -140,6 +140,15 @@ def test_the_noise_of_a_jpeg_file_is_made_smaller_until_what_is_decoded_is_withi
     assert change[: photo.image.height // 4, : photo.image.width // 4].mean() > 25
 
 
+@pytest.mark.parametrize("name", ["portrait.jpg", "grey.jpg", "inks.jpg", "stereo.mpo"])
+def test_a_codec_costs_the_noise_little(name, photo_file, tmp_path):
+    photo, _, encoded = protected_file(photo_file(name), tmp_path)
+    original = photo.samples().astype(float)
+    wanted = add_noise(photo, blocks(photo.upright().height, photo.upright().width), EPSILON) - original
+    kept = read_photo(encoded.data).samples() - original
+    assert (kept * wanted).sum() > 0.92 * np.square(wanted).sum()
+
+
 def test_where_the_codec_alone_exceeds_epsilon_the_file_says_against_what_it_was_held(tmp_path):
     source = tmp_path / "grain.png"
     values = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)

@@ -380,7 +380,11 @@ def test_the_swap_of_512_pixels_is_told_for_what_it_is(tmp_path):
         (b'{"error": "not found"}', "is a text in JSON"),
         (b"\x1f\x8b\x08" + bytes(40), "gzip"),
         (b"", "is empty"),
-        (b"no checkpoint at all", "cannot be read as a PyTorch checkpoint"),
+        (b"no checkpoint at all", "is a text and cannot be read as a PyTorch checkpoint .'no checkpoint at all'"),
+        (b"/annex/objects/SHA256E-s1048576--0.pt\n", "is a git-annex pointer.*git annex get"),
+        (bytes(4096), "its download was not finished"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '<f8'}", "is a numpy array"),
+        (b"\x08\x07\x12\x07pytorch", "cannot be read as a PyTorch checkpoint .[A-Z]"),
     ],
 )
 def test_a_file_that_is_no_checkpoint_is_told_for_what_it_is(tmp_path, data, said):
