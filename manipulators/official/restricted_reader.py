@@ -236,7 +236,8 @@ def _what_it_is(path: Path) -> str | None:
         if head.startswith(start):
             return said
     if text[:1].isalpha() and head.isascii() and head.decode().replace("\n", " ").replace("\r", "").isprintable():
-        return f"is a text and cannot be read as a PyTorch checkpoint ('{' '.join(head[:60].decode().split())}'); fetch the file itself"
+        said = " ".join(head[:60].decode().split())
+        return f"is a text and cannot be read as a PyTorch checkpoint ('{said}'); fetch the file itself"
     try:
         if tarfile.is_tarfile(path):
             return "is a tar archive; unpack it and add the checkpoint that lies in it"
