@@ -17,9 +17,10 @@ from arsbench.weights import load_weights
 WEIGHTS = Path(__file__).parent / "weights"
 
 
-def weights_folder() -> Path:
-    """Where weights are looked for: the folder that ``ARSBENCH_WEIGHTS`` names, for one's own, or the shipped ones."""
-    return Path(os.environ.get("ARSBENCH_WEIGHTS") or WEIGHTS)
+def weights_folders() -> list[Path]:
+    """Where weights are looked for: the folder that ``ARSBENCH_WEIGHTS`` names, for one's own, then the shipped ones."""
+    own = os.environ.get("ARSBENCH_WEIGHTS")
+    return [*([Path(own)] if own else []), WEIGHTS]
 
 
 class LearnedProtector(Protector):
@@ -36,11 +37,14 @@ class LearnedProtector(Protector):
 
     def __init__(self, manipulator: Manipulator, epsilon: float = 0.3, seed: int = 0) -> None:
         super().__init__(manipulator, epsilon, seed)
-        folder, stem = weights_folder(), self.stem(manipulator)
-        if not (folder / f"{stem}.json").is_file():
-            have = sorted(path.stem.split("--")[1] for path in folder.glob(f"{self.name}--*.json"))
+        folders, stem = weights_folders(), self.stem(manipulator)
+        folder = next((place for place in folders if (place / f"{stem}.json").is_file()), None)
+        if folder is None:
+            found = [path.stem for place in folders for path in place.glob(f"{self.name}--*.json")]
+            have = sorted({name.split("--")[1] for name in found})
             raise ArsbenchError(
-                f"protector '{self.name}' has no weights for manipulator '{manipulator.name}' in {folder}, only for: "
+                f"protector '{self.name}' has no weights for manipulator '{manipulator.name}' in "
+                f"{' or '.join(map(str, folders))}, only for: "
                 f"{', '.join(have) or 'none'}; make them with: "
                 f"arsbench train {self.name} --manipulator {manipulator.name}"
             )

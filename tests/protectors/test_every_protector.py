@@ -10,7 +10,7 @@ import torch
 import arsbench
 from arsbench import registry
 from arsbench.faces.delivery import TOLERANCE, deliver
-from arsbench.protectors.learned import LearnedProtector, weights_folder
+from arsbench.protectors.learned import LearnedProtector, weights_folders
 
 EPSILON = 0.2
 
@@ -20,7 +20,9 @@ def is_ready(name):
     cls = registry.find("protector", name).cls
     if hasattr(cls, "of"):
         return False
-    return not issubclass(cls, LearnedProtector) or any(weights_folder().glob(f"{name}--psp-mix--open.json"))
+    return not issubclass(cls, LearnedProtector) or any(
+        (folder / f"{name}--psp-mix--open.json").is_file() for folder in weights_folders()
+    )
 
 
 def promises_threads(name):
