@@ -18,7 +18,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 def weights_folders() -> list[Path]:
-    """Where weights are looked for: the folder that ``ARSBENCH_WEIGHTS`` names, for one's own, then the shipped ones."""
+    """Where weights are looked for: in the folder that ``ARSBENCH_WEIGHTS`` names, then among the shipped ones."""
     own = os.environ.get("ARSBENCH_WEIGHTS")
     return [*([Path(own)] if own else []), WEIGHTS]
 
