@@ -119,7 +119,9 @@ OF_THE_PROCESS = (
     *(Setting(f"sys.{name}", *_attribute(sys, name)) for name in ("stdout", "stderr")),
     Setting("the environment", _environment, _put_environment_back),
     Setting("warnings as errors", _warnings_as_errors, _put_filters_back),
-    Setting("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda value: locale.setlocale(locale.LC_ALL, value)),
+    Setting(
+        "the locale", lambda: locale.setlocale(locale.LC_ALL), lambda value: locale.setlocale(locale.LC_ALL, value)
+    ),
     Setting("the umask", _umask, os.umask),
     *(_handler_of(name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM") if hasattr(signal, name)),
 )

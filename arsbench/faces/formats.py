@@ -86,7 +86,9 @@ def what_it_is(path: Path) -> str | None:
     if head[4:8] == b"ftyp":
         return "is a film or a camera's raw file; export a picture as JPEG or PNG"
     if not any(head):
-        return "is empty; fetch it again" if not head else "holds zeros alone: its copy was not finished; fetch it again"
+        return (
+            "is empty; fetch it again" if not head else "holds zeros alone: its copy was not finished; fetch it again"
+        )
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<"):
         return next((said for mark, said in _MARKUP if mark in text), None)

@@ -59,7 +59,9 @@ def test_any_photo_keeps_size_mode_and_metadata_within_epsilon(
     if format == "TIFF":
         described["exif"] = Image.Exif()
         described["exif"].load(twelve_photos.metadata(orientation).tobytes())
-    soft(width, height, mode, seed).save(source, format, **described, **({"lossless": True} if format == "WEBP" else {}))
+    soft(width, height, mode, seed).save(
+        source, format, **described, **({"lossless": True} if format == "WEBP" else {})
+    )
     with Image.open(source) as before:
         before.load()  # which turns a TIFF file upright
         turned = before.getexif().get(0x0112)
