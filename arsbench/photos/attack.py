@@ -24,8 +24,9 @@ from arsbench.scoring.amplification import AMPLIFICATION_THRESHOLD
 from arsbench.scoring.sr import SR_THRESHOLD
 from arsbench.scoring.unrecovered import UNRECOVERED_THRESHOLD
 
-STEPS, GREY_STEPS = 50, 100
-"""Grey noise has one value where colours have three, and takes longer to find."""
+STEPS, GREY_STEPS, PROBE_STEPS = 50, 130, 20
+"""Grey noise has one value where colours have three, and takes longer to find; before, each manipulator is tried alone,
+to know which to give up."""
 MOMENTUM = 0.9
 STEP_SHARE = 0.25
 """First step size over epsilon; it falls to a tenth of that."""
@@ -36,7 +37,10 @@ MARGIN, STEEPNESS = 0.4, 3.0
 gradient that one out of reach would take is lost to the others."""
 STILL, ENOUGH = 0.1, 1.0
 """How much the others pull, and from where on none does."""
-PLAIN_SHARE = 0.3
+FOCUS, NEAR, MEMORY = 3.0, 0.4, 0.8
+"""Of grey noise: how hard the least changed of the manipulators pulls, up to where any does, and how slowly who that is
+changes."""
+PLAIN_SHARE, GREY_PLAIN_SHARE = 0.3, 0.6
 """Of the steps: without any processing."""
 OTHER_CROP = 0.1
 """By how much of its side a forger's crop may be wider, narrower or elsewhere."""
@@ -109,7 +113,27 @@ def ensemble_noise(
         ``[B, 3, S, S]``, within ``epsilon``.
     """
     steps = (GREY_STEPS if grey else STEPS) if steps is None else steps
-    draws = generator(keys[0], "protect-photo", seed)
+    climb = partial(_climb, x=x, keys=keys, epsilon=epsilon, seen=seen, grey=grey)
+    if grey and len(manipulators) > 2:
+        alone = [
+            float(climb([model], PROBE_STEPS, generator(keys[0], f"protect-photo/{model.name}", seed))[1].mean())
+            for model in manipulators
+        ]
+        manipulators = [model for i, model in enumerate(manipulators) if i != alone.index(min(alone))]
+    return climb(manipulators, steps, generator(keys[0], "protect-photo", seed))[0]
+
+
+def _climb(
+    manipulators: Sequence[Manipulator],
+    steps: int,
+    draws: torch.Generator,
+    x: Tensor,
+    keys: Sequence[str],
+    epsilon: float,
+    seen: Sequence[Seen],
+    grey: bool,
+) -> tuple[Tensor, Tensor]:
+    """Noise, and how far each of ``manipulators`` was changed of late ``[n, B]``."""
     platform, reducers = views(), list(REDUCERS)
     side_by_side = x.device.type == "cpu" and all(model.thread_safe for model in manipulators)
 
@@ -118,32 +142,43 @@ def ensemble_noise(
 
     noise = _alike(epsilon * (2 * torch.rand(x.shape, generator=draws) - 1), grey).to(x)
     velocity = torch.zeros_like(x)
+    lately = x.new_zeros(len(manipulators), len(x))
     for step in range(steps):
         named = [f"{key}#{draw(1 << 30)}" for key in keys]
-        view = None if float(torch.rand((), generator=draws)) < PLAIN_SHARE else platform[draw(len(platform))]
+        plain = float(torch.rand((), generator=draws)) < (GREY_PLAIN_SHARE if grey else PLAIN_SHARE)
+        view = None if plain else platform[draw(len(platform))]
         reducer = reducers[draw(len(reducers))]
         noise.requires_grad_()
         x_p = (x + torch.stack([shows(n, reducer) for n, shows in zip(noise, seen, strict=True)])).clamp(-1, 1)
         px, px_p = (x, x_p) if view is None else (view(x, named), view(x_p, named))
+        weights = (-FOCUS * lately).softmax(0) if grey else [None] * len(manipulators)
         pull = partial(_pull, px=px, px_p=px_p.detach(), keys=named)
-        pulls = each(pull, manipulators) if side_by_side else [pull(model) for model in manipulators]
-        (gradient,) = torch.autograd.grad(px_p, noise, torch.stack(pulls).sum(0))
+        pairs = list(zip(manipulators, weights, strict=True))
+        pulls = each(pull, pairs) if side_by_side else [pull(pair) for pair in pairs]
+        lately = MEMORY * lately + (1 - MEMORY) * torch.stack([reached for _, reached in pulls])
+        (gradient,) = torch.autograd.grad(px_p, noise, torch.stack([gradient for gradient, _ in pulls]).sum(0))
         gradient = _alike(gradient, grey)
         velocity = MOMENTUM * velocity + gradient / gradient.abs().mean((1, 2, 3), keepdim=True).clamp_min(1e-12)
         size = STEP_SHARE * epsilon * (1 - 0.9 * step / steps)
         noise = (noise.detach() + size * velocity.sign()).clamp(-epsilon, epsilon)
-    return noise
+    return noise, lately
 
 
-def _pull(model: Manipulator, px: Tensor, px_p: Tensor, keys: Sequence[str]) -> Tensor:
-    """The gradient at ``px_p`` of how far one manipulator is changed."""
+def _pull(
+    model_and_weight: tuple[Manipulator, Tensor | None], px: Tensor, px_p: Tensor, keys: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    """The gradient at ``px_p`` of how far one manipulator is changed, and how far that is ``[B]``."""
+    model, weight = model_and_weight
     px_p = px_p.clone().requires_grad_()  # of this thread alone
     with torch.no_grad():
         y = model.manipulate(px, keys)
     with torch.enable_grad():
         reached = success(y, model.manipulate(px_p, keys).clamp(-1.5, 1.5), px, px_p)
-        gain = (torch.sigmoid(STEEPNESS * (reached - MARGIN)) + STILL * reached.clamp(max=ENOUGH)).sum()
-    return torch.autograd.grad(gain, px_p)[0]
+        if weight is None:
+            gain = torch.sigmoid(STEEPNESS * (reached - MARGIN)) + STILL * reached.clamp(max=ENOUGH)
+        else:
+            gain = weight * reached.clamp(max=NEAR)
+    return torch.autograd.grad(gain.sum(), px_p)[0], reached.detach()
 
 
 def _alike(noise: Tensor, grey: bool) -> Tensor:

@@ -29,7 +29,7 @@ WRITES = {
 SAME = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WEBP", "TIFF": "TIFF", "BMP": "BMP"}
 """What a format is written as where no other is asked for; those missing become PNG."""
 QUALITIES = (95, 97, 99, 100)
-"""Of JPEG where none is given: the first at which the codec alone changes no sample by more than epsilon / 8."""
+"""Of JPEG where none is given: the first at which the codec alone changes no sample by over an eighth of epsilon."""
 TRIES = 20
 """How often noise is made smaller where a lossy codec added to it."""
 SPARE = 1.0

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import arsbench
-from arsbench.contracts import ArsbenchError, Pair, Protector
+from arsbench.contracts import ArsbenchError, Manipulator, Pair, Protector
 from arsbench.photos import attack
 from arsbench.photos.attack import ensemble_noise, success
 from arsbench.photos.enlarge import Seen
@@ -63,6 +63,22 @@ def test_grey_noise_is_the_same_on_all_channels(faces, pair):
     assert made.shape == (2, 3, 64, 64)
     assert torch.equal(made[:, 0], made[:, 1])
     assert torch.equal(made[:, 0], made[:, 2])
+
+
+class Blind(Manipulator):
+    """Nothing changes it."""
+
+    name = "blind"
+
+    def manipulate(self, x, keys):
+        return 0 * x
+
+
+def test_grey_noise_gives_up_the_manipulator_that_is_hardest_alone(faces, pair, monkeypatch):
+    monkeypatch.setattr(attack, "PROBE_STEPS", 2)
+    x, keys = faces[0][:1], faces[1][:1]
+    made = [ensemble_noise(x, keys, ms, EPSILON, [SEEN], grey=True, steps=2) for ms in (pair, [Blind(), *pair])]
+    assert torch.equal(*made)
 
 
 @pytest.mark.parametrize("view", range(len(attack.views()) - attack.CROPS + 1))
