@@ -235,9 +235,9 @@ def _what_it_is(path: Path) -> str | None:
     for start, said in _NO_CHECKPOINT:
         if head.startswith(start):
             return said
-    words = " ".join(head.decode("ascii", "replace").split())
-    if words[:1].isalpha() and words.isascii() and words.isprintable():
-        return f"is a text and cannot be read as a PyTorch checkpoint ('{words[:60]}'); fetch the file itself"
+    if text[:1].isalpha() and head.isascii() and head.decode().replace("\n", " ").replace("\r", "").isprintable():
+        said = " ".join(head[:60].decode().split())
+        return f"is a text and cannot be read as a PyTorch checkpoint ('{said}'); fetch the file itself"
     try:
         if tarfile.is_tarfile(path):
             return "is a tar archive; unpack it and add the checkpoint that lies in it"
