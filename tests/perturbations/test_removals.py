@@ -10,8 +10,10 @@ from PIL import Image, ImageFilter
 from scipy.ndimage import median_filter
 from torch import Tensor
 
-from arsbench.faces.delivery import to_bytes
+import arsbench
+from arsbench.faces.delivery import deliver, to_bytes
 from arsbench.faces.shipped import load_faces
+from arsbench.perturbations.denoiser import Denoiser
 from arsbench.perturbations.median import Median
 from arsbench.perturbations.platform_chain import PlatformChain
 from arsbench.perturbations.removal import Removal
@@ -46,3 +48,10 @@ def test_the_platforms_chain_is_pillows_steps_over_files() -> None:
     assert np.array_equal(to_bytes(PlatformChain().perturb(x, 1.0, keys))[0].numpy(), wanted)
     half = to_bytes(PlatformChain().perturb(x, 0.6, keys))[0].numpy().astype(float)
     assert np.abs(half - (0.4 * np.asarray(image) + 0.6 * wanted)).max() <= 1
+
+
+def test_the_denoiser_brings_a_protected_face_nearer_to_the_face() -> None:
+    x, keys = load_faces(n=4)
+    x_p = deliver(arsbench.load_protector("fgsm", "psp-mix").protect(x, keys).detach())
+    before, after = ((picture - x).square().mean() for picture in (x_p, Denoiser().perturb(x_p, 1.0, keys)))
+    assert float(after) < 0.95 * float(before)  # .91 on 8 faces
