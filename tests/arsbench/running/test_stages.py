@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from arsbench.running.settings import Settings
+from arsbench.running.stages import PASSES, REST, TRUNK, Clock, over_floor, profile
+
+
+def test_a_stage_does_not_hold_the_seconds_of_one_inside_it() -> None:
+    clock = Clock()
+    inner = clock.timed("inner", lambda: time.sleep(0.02))
+
+    def work() -> None:
+        inner()
+        inner()
+
+    clock.timed("outer", work)()
+    assert clock.seconds["inner"] >= 0.04
+    assert clock.seconds["outer"] < clock.seconds["inner"]
+
+
+def test_the_floor_is_passes_and_trunk() -> None:
+    assert over_floor({PASSES: 3.0, TRUNK: 1.0, REST: 2.0}) == pytest.approx(1.5)
+
+
+def test_a_run_is_profiled_and_left_as_it_was() -> None:
+    from arsbench.manipulators.psp import PspMix
+
+    before = PspMix.manipulate
+    seconds = profile(Settings("none", "psp-mix", "jpeg", "0,5", images=2, device="cpu", cache=False))
+    assert {PASSES, TRUNK, "perturbing", "the other metrics", REST} <= seconds.keys()
+    assert PspMix.manipulate is before
