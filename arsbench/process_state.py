@@ -50,7 +50,7 @@ def _handler_of(name: str) -> Setting:
 class _AtLeast(dict[str, Any]):
     """Equal to what holds all of it: a library that is imported may add to the environment."""
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, dict) and all(other.get(name) == value for name, value in self.items())

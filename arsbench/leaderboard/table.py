@@ -42,8 +42,9 @@ def table(standings: Sequence[Standing], metrics: Sequence[str] = COLUMNS) -> Ta
         if metric not in _BETTER:
             raise registry.unknown("column", metric, _BETTER)
     attacked = any(one.attack for one in standings)
-    known = (UNDER_ATTACK, WORST_KNOWN) if attacked else ()
-    metrics = list(dict.fromkeys(("sr_strict", WORST, *known, *metrics)))
+    known = (UNDER_ATTACK, WORST_KNOWN)
+    wanted = dict.fromkeys(("sr_strict", WORST, *known, *metrics))
+    metrics = [metric for metric in wanted if attacked or metric not in known]
     columns = (
         Column("tier", essential=True),
         Column("entry", essential=True),

@@ -233,11 +233,11 @@ def encode(
     for _ in range(TRIES):
         data = written(_within(base, wanted, room, photo.top), lossy(chosen))
         got = decoded(data, photo)
-        over = np.abs(got.astype(np.float32) - base) - limit
+        over: Levels = (np.abs(got.astype(np.float32) - base) - limit).astype(np.float32)
         if over.max(initial=0) <= 0:
             changed = change_between(original, got, photo.top)
             return Encoded(data, format, chosen, changed, codec, against)
-        room = np.maximum(room - _block_maximum(over), 0)
+        room = np.maximum(room - _block_maximum(over), 0).astype(np.float32)
     raise ArsbenchError(
         f"{photo.name}: at quality {chosen} the codec changes the picture beyond epsilon; give a higher --quality or "
         "--format png"

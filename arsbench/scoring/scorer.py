@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -138,7 +138,7 @@ class Scorer:
 def clamped(pair: Pair) -> Pair:
     """The pair with every picture detached and clamped to [-1, 1]."""
     pictures = {name: picture.detach().clamp(-1, 1) for name, picture in pair.pictures().items()}
-    return Pair(**pictures, seen=pair.seen, aim=pair.aim)
+    return replace(pair, **pictures, known={})
 
 
 def check(pair: Pair) -> None:

@@ -13,7 +13,7 @@ from arsbench import registry
 from arsbench.contracts import Manipulator, Protector
 from arsbench.draws import generator
 from arsbench.faces.delivery import deliver
-from arsbench.protocol import MANIPULATORS
+from arsbench.named_sets import MANIPULATORS
 from arsbench.running.loading import make_manipulator, make_protector
 
 PROTECTORS = ("none", "noise", "fgsm", "pgd", "ars", "ars_tuned")
