@@ -70,7 +70,7 @@ def profile(settings: Settings) -> dict[str, float]:
         execute(replace(settings, images=1, level=1))
         clock.seconds.clear()
         clock.timed(REST, execute)(settings)
-    return dict(clock.seconds.most_common())
+    return dict(sorted(clock.seconds.items(), key=lambda one: -one[1]))
 
 
 def over_floor(seconds: Mapping[str, float]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -137,8 +137,8 @@ class Scorer:
 
 def clamped(pair: Pair) -> Pair:
     """The pair with every picture detached and clamped to [-1, 1]."""
-    pictures = {name: picture.detach().clamp(-1, 1) for name, picture in pair.pictures().items()}
-    return replace(pair, **pictures, known={})
+    pictures: dict[str, Any] = {name: picture.detach().clamp(-1, 1) for name, picture in pair.pictures().items()}
+    return Pair(**pictures, seen=pair.seen, aim=pair.aim)
 
 
 def check(pair: Pair) -> None:
