@@ -153,7 +153,7 @@ def _wanted(cell, _):
 
 
 def test_rows_of_a_run_are_taken_and_not_computed_again(run_of_brighten, tmp_path, monkeypatch):
-    prepared, _ = prepared_for("brighten", "open", 1, "psp-recon")
+    prepared, _ = prepared_for("brighten", "open", 1, manipulator="psp-recon")
     monkeypatch.setattr(local, "evaluate", lambda *_: pytest.fail("a row was computed again"))
     rows, failures = compute(prepared, _wanted, tmp_path / "entry", runs=[run_of_brighten])
     there = arsbench.load_results(run_of_brighten)
@@ -163,6 +163,6 @@ def test_rows_of_a_run_are_taken_and_not_computed_again(run_of_brighten, tmp_pat
 
 
 def test_rows_of_other_settings_are_refused(run_of_brighten, tmp_path):
-    prepared, _ = prepared_for("brighten", "open", 1, "simswap")
+    prepared, _ = prepared_for("brighten", "open", 1, manipulator="simswap")
     with pytest.raises(ArsbenchError, match="no row that would be computed alike today"):
         compute(prepared, _wanted, tmp_path / "entry", runs=[run_of_brighten])
