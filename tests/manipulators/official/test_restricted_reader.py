@@ -137,8 +137,9 @@ def test_a_file_that_is_cut_short_is_one_sentence(save, share):
 def test_what_is_no_checkpoint_is_said_to_be_none(tmp_path):
     with pytest.raises(ArsbenchError, match="there is no file"):
         read_checkpoint(tmp_path / "absent.pt")
-    with tarfile.open(tmp_path / "a.tar", "w"):
-        pass
+    (tmp_path / "readme").write_text("what lies in it")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "readme", "readme")
     with pytest.raises(ArsbenchError, match="is a tar archive"):
         read_checkpoint(tmp_path / "a.tar")
     torch.jit.save(torch.jit.script(nn.Linear(1, 1)), tmp_path / "s.pt")

@@ -8,6 +8,7 @@ import json
 import pytest
 import torch
 
+from arsbench.draws import seeded
 from arsbench.manipulators.styleclip import EDITS, WEIGHTS, StyleClipModel, load_psp
 from arsbench.manipulators.training import styleclip as styleclip_training
 from arsbench.manipulators.training.styleclip import Trainer, train
@@ -50,7 +51,8 @@ def test_the_result_can_be_loaded_and_names_the_psp_it_needs(tmp_path, small_job
 
 def test_heads_that_draw_somebody_else_are_corrected(tmp_path, small_job):
     job = small_job(tmp_path, 1)
-    trainer = Trainer(StyleClipModel(), job)
+    with seeded(0):
+        trainer = Trainer(StyleClipModel(), job)
     lost = trainer.heads_losses(job.validation[0])["identity"]
     lost.backward()
     assert all(w.grad is not None and w.grad.any() for w in trainer.model.styles.parameters())
