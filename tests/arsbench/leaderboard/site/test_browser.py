@@ -41,6 +41,7 @@ class Browser:
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+        self.driver.set_script_timeout(180)  # axe takes long on a busy machine
         self.look()
 
     def look(self, size: tuple[int, int] = DESKTOP, scheme: str = "light") -> None:
