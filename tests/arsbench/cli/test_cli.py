@@ -261,7 +261,7 @@ def test_interrupted_says_how_to_go_on(fake, tmp_path):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=300)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     said = "arsbench: interrupted; what was computed is in here, the same command goes on from there"
     assert err.splitlines()[-1] == said
     assert "Traceback" not in err
