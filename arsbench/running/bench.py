@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from arsbench.contracts import Manipulator, Perturbation, Protector
-from arsbench.process_state import CPU, undisturbed
+from arsbench.process_state import CPU, Disturbance, undisturbed
 from arsbench.running.guard import ModelGuard, about_model, about_settings
 from arsbench.running.plan import Image, Plan, Protection
 from arsbench.running.references import ReferenceCache
@@ -109,17 +109,19 @@ def watched(
         What was noted, once the block is left.
     """
     noted: list[str] = []
+    found: Disturbance | None = None  # an interruption may come before there is one
     try:
         with undisturbed(seed, device, put_generators_back=part is not None) as found:
             yield noted
     finally:
         noted += put_model_back(bench, who, thorough, part)
-        said = about_settings(who, found)
-        known = all(sentence in bench.notes for sentence in said)
-        if found.generators and part is not None and not known and _model_draws(bench, part):
-            found.generators.clear()
+        if found is not None:
             said = about_settings(who, found)
-        noted += said
+            known = all(sentence in bench.notes for sentence in said)
+            if found.generators and part is not None and not known and _model_draws(bench, part):
+                found.generators.clear()
+                said = about_settings(who, found)
+            noted += said
         bench.note(noted)
 
 
