@@ -137,7 +137,7 @@ def work(folder: Path, shard: str | None, no_cache: bool, hung_after: float, cre
 
     The worker that finds all done writes the reports. See docs/cluster.md.
 
-    
+    \b
     Example:  arsbench run --protector all --plan-only --out runs/all && arsbench work runs/all
     Example:  arsbench work runs/all --shard 3/8
     """

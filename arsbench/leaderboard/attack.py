@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +10,6 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -23,14 +19,13 @@ from arsbench.faces.delivery import from_bytes, to_bytes
 from arsbench.faces.lossless import Pixels
 from arsbench.leaderboard.aggregates import LEVEL
 from arsbench.leaderboard.entry import ROWS, Entry, Method, read_entry
-from arsbench.leaderboard.files import Wanted, perturbed_by, protected_by
+from arsbench.leaderboard.files import Wanted, made_whole, perturbed_by, protected_by, write_rows
 from arsbench.leaderboard.given import given_protector
 from arsbench.leaderboard.grid import compute, prepared_for
 from arsbench.leaderboard.removal import Removal, write_removal
 from arsbench.leaderboard.submit import check_beside, copied_code, file_of, sha256_of
 from arsbench.protocol import protocol
 from arsbench.running.progress import NoProgress
-from arsbench.running.store import SCHEMA
 
 
 @dataclass(frozen=True)
@@ -147,17 +142,14 @@ class _GivenRemoval(Perturbation):
 
 
 def _write(given: Challenge, entries: Sequence[Entry], rows: pd.DataFrame) -> Removal:
-    """Writes the folder beside its place and renames it: it is there whole, or not at all."""
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{given.out.name}.", dir=given.out.parent))
-    try:
+    """Writes the folder."""
+    with made_whole(given.out) as folder:
         path = file_of(given.removal)
         if path is None:
             method = Method(kind="code", class_=f"arsbench:{given.removal}", files={})
         else:
             method = copied_code(given.removal, path, given.beside, folder)
-        table = pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False)
-        pq.write_table(table, folder / ROWS, compression="zstd")
+        write_rows(rows, folder)
         removal = Removal(
             format=1,
             name=given.name,
@@ -173,9 +165,4 @@ def _write(given: Challenge, entries: Sequence[Entry], rows: pd.DataFrame) -> Re
             submitted=datetime.datetime.now(datetime.timezone.utc).date(),
         )
         write_removal(folder, removal)
-        folder.chmod(0o755)
-        folder.rename(given.out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
     return removal

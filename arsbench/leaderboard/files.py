@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from arsbench.faces.lossless import Pixels, picture_name
 from arsbench.folders import cache_home
 from arsbench.leaderboard.entry import CODE, ENTRY, PICTURES, ROWS, VERIFICATION, Entry, Method
 from arsbench.leaderboard.sandbox import GIB, Limits, run_apart
+from arsbench.running.parts import write_table
+from arsbench.running.store import SCHEMA
 
 MOST_FILES = 20_000
 MOST_BYTES = 2 * GIB
@@ -76,6 +81,25 @@ def picture_paths(folder: Path, manipulator: str, keys: Sequence[str]) -> list[P
     own = folder / PICTURES / manipulator
     place = own if own.is_dir() else folder / PICTURES
     return [(place / picture_name(key)).resolve() for key in keys]
+
+
+@contextlib.contextmanager
+def made_whole(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` that takes its place at the end: it is there whole, or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        yield folder
+        folder.chmod(0o755)
+        folder.rename(out)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def write_rows(rows: pd.DataFrame, folder: Path) -> None:
+    """Writes ``folder/rows.parquet``."""
+    write_table(pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False), folder / ROWS)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,11 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from arsbench import registry
 from arsbench.contracts import ArsbenchError
@@ -24,11 +21,11 @@ from arsbench.faces.lossless import LARGEST_FILE, picture_name
 from arsbench.faces.made_elsewhere import MadeElsewhere
 from arsbench.leaderboard.aggregates import aggregates_of, cells_of, seconds_of
 from arsbench.leaderboard.entry import CODE, PICTURES, ROWS, Cost, Entry, Flag, Method, write_entry
+from arsbench.leaderboard.files import made_whole, write_rows
 from arsbench.leaderboard.grid import EPSILON, SEED, compute, prepared_for
 from arsbench.protocol import groups
 from arsbench.running.prepare import RUNS, Prepared
 from arsbench.running.progress import NoProgress
-from arsbench.running.store import SCHEMA
 from arsbench.scoring.controls import Verdict, verdict
 
 BOARD = Path("results/leaderboard")
@@ -139,16 +136,12 @@ def file_of(method: str) -> Path | None:
 
 
 def _write(given: Submission, prepared: Prepared, rows: pd.DataFrame, flags: Sequence[Flag]) -> Entry:
-    """Writes the folder beside its place and renames it: it is there whole, or not at all."""
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{given.out.name}.", dir=given.out.parent))
-    try:
+    """Writes the folder."""
+    with made_whole(given.out) as folder:
         method = _method(given, prepared, folder)
         if method.kind == "pictures":
             rows = rows.assign(seconds=math.nan)
-        pq.write_table(
-            pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False), folder / ROWS, compression="zstd"
-        )
+        write_rows(rows, folder)
         header = prepared.header()
         entry = Entry(
             format=1,
@@ -176,11 +169,6 @@ def _write(given: Submission, prepared: Prepared, rows: pd.DataFrame, flags: Seq
             withdrawn=None,
         )
         write_entry(folder, entry)
-        folder.chmod(0o755)
-        folder.rename(given.out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
     return entry
 
 

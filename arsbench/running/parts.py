@@ -58,6 +58,15 @@ def read_keys(path: Path) -> pa.Table | None:
     return table if table.schema.remove_metadata().equals(wanted) else None
 
 
+def write_table(table: pa.Table, file: Path | IO[bytes]) -> None:
+    """Writes rows as parquet: the bytes of numbers apart by their place, which takes a third less once compressed."""
+    numbers = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    others = [name for name in table.column_names if name not in numbers]
+    pq.write_table(
+        table, file, compression="zstd", compression_level=9, use_dictionary=others, use_byte_stream_split=numbers
+    )
+
+
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears at ``path`` whole, once its content is on the disk, or not at all."""

@@ -21,7 +21,7 @@ from arsbench.rows import COLUMNS
 from arsbench.running.locks import hold
 from arsbench.running.manifest import FORMAT, MANIFEST, Failure, difference, failures_of, plan_document, read_manifest
 from arsbench.running.order import Done, Order
-from arsbench.running.parts import PARTS, atomic, part_paths, read_keys, read_table, schema_of
+from arsbench.running.parts import PARTS, atomic, part_paths, read_keys, read_table, schema_of, write_table
 from arsbench.running.plan import Plan
 
 Columns = dict[str, list[Any]]
@@ -180,7 +180,7 @@ class RunFolder:
         """Writes these rows as one part, whole or not at all."""
         table = pa.table(columns, schema=SCHEMA)
         with atomic(self.folder / PARTS / f"{uuid.uuid4().hex}.parquet") as file:
-            pq.write_table(table, file, compression="zstd")
+            write_table(table, file)
 
     def rows(self) -> pd.DataFrame:
         """All rows in canonical order."""
