@@ -7,6 +7,7 @@ out.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -36,9 +37,9 @@ class _Distortion(Perturbation):
         distorted = self.distort(((x + 1) * 127.5).contiguous(), parameter, keys).clamp(0, 255)
         return (_rounded(distorted) if self.rounds else _truncated(distorted)) / 127.5 - 1
 
+    @abstractmethod
     def distort(self, values: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``values`` [B, 3, H, W] from 0 to 255 -> distorted."""
-        raise NotImplementedError
 
 
 def _rounded(values: Tensor) -> Tensor:

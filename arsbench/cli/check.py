@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arsbench.cli.authorship import authorship
 from arsbench.cli.output import BAD_INPUT, DONE, FINDING, Group, say
 
 if TYPE_CHECKING:
@@ -84,24 +85,11 @@ def _show(report: Report) -> None:
 
 @click.command()
 @click.argument("method")
-@click.option("--name", required=True, help="Of the entry, as it will stand on the board.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="ENTRY", help="The entry's folder.")
-@click.option("--author", "authors", multiple=True, required=True, help="Once for each author.")
-@click.option("--paper", default="", help="Its title or address.")
-@click.option("--code", default="", help="Where the method's code is public.")
-@click.option("--licence", default="MIT", show_default=True, help="Of what is submitted.")
+@authorship
 @click.option(
     "--trained-on", multiple=True, metavar="PERTURBATION", help="The board's perturbations it was trained on."
 )
 @click.option("--images", type=click.IntRange(min=1), default=100, show_default=True, help="Of the test split.")
-@click.option("--track", default="open", show_default=True, help="open or paper.")
-@click.option(
-    "--with",
-    "beside",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="A file that the method reads beside its own.",
-)
 @click.option(
     "--rows",
     "runs",

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from arsbench.cli.authorship import authorship
 from arsbench.cli.output import DONE, FINDING, Group
 from arsbench.cli.site import ENTRIES, REMOVALS, build
 
@@ -129,21 +130,8 @@ def verify(
 
 @leaderboard.command("attack")
 @click.argument("removal")
-@click.option("--name", required=True, help="Of the removal, as it stands on the board.")
-@click.option("--author", "authors", multiple=True, required=True, help="Once for each.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Its folder, made anew.")
+@authorship
 @click.option("--entry", "entries", multiple=True, type=click.Path(path_type=Path), help="Folder; once for each.")
-@click.option("--paper", default="", help="Its title or address.")
-@click.option("--code", default="", help="Where it is public.")
-@click.option("--licence", default="MIT", show_default=True, help="Of what is submitted.")
-@click.option("--track", default="open", show_default=True, help="open or paper.")
-@click.option(
-    "--with",
-    "beside",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="A file that the removal reads beside its own.",
-)
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def attack(entries: tuple[Path, ...], as_json: bool, **given: Any) -> int:
     """Try a removal - a perturbation, by name or FILE.py:Class - on the entries of the board.

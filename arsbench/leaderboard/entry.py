@@ -109,20 +109,25 @@ class Withdrawn(Strict):
     reason: Text
 
 
-class Entry(Strict):
-    """One method on the leaderboard: who, what, and how well."""
+class Authored(Strict):
+    """What somebody submits: whose it is."""
 
     format: Literal[1]
     """Of this schema."""
     name: Name
-    """As it stands on the board, and as the entry's folder is called."""
+    """As it stands on the board, and as its folder is called."""
     authors: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=100)]
     paper: Text
     """A title or an address; empty if there is none."""
     code: Text
-    """Where the method's code is public; empty if nowhere."""
+    """Where its code is public; empty if nowhere."""
     licence: Text
     """Of what is in this folder."""
+
+
+class Entry(Authored):
+    """One method on the leaderboard: who, what, and how well."""
+
     method: Method
     trained_on: list[Name]
     """The board's perturbations that the method saw when it was made; empty if none."""

@@ -16,24 +16,23 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from arsbench.contracts import ArsbenchError
 from arsbench.leaderboard.aggregates import WORST, at_level, worst_case
 from arsbench.leaderboard.entry import (
     DIALECT,
     ROWS,
+    Authored,
     Entry,
     Method,
     Name,
     Sha256,
-    Strict,
-    Text,
     read_json,
     read_verifications,
 )
@@ -48,20 +47,9 @@ REMOVALS = Path("results/removals")
 _READ = ["protector", "manipulator", "perturbation", "level", "image", "epsilon", "trained_on", "sr_strict"]
 
 
-class Removal(Strict):
+class Removal(Authored):
     """Who took which protections off, and with what."""
 
-    format: Literal[1]
-    """Of this schema."""
-    name: Name
-    """As it stands on the board, and as its folder is called."""
-    authors: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=100)]
-    paper: Text
-    """A title or an address; empty if there is none."""
-    code: Text
-    """Where its code is public; empty if nowhere."""
-    licence: Text
-    """Of what is in this folder."""
     method: Method
     """The perturbation class; ``arsbench:NAME`` for one of the package."""
     track: Literal["open", "paper"]

@@ -20,10 +20,12 @@ from torch.nn.functional import dropout, interpolate
 from arsbench import registry
 from arsbench.contracts import Manipulator
 from arsbench.faces.shipped import load_faces
+from arsbench.protocol import groups
 from arsbench.running import side_by_side
 from arsbench.running.loading import make_manipulator, make_protector
 from arsbench.running.settings import Settings
 from arsbench.running.stages import over_floor, profile
+from arsbench.scoring.controls import CONTROLS
 from arsbench.scoring.lpips import load_lpips
 from arsbench.scoring.torchvision_cure import import_with_cure
 
@@ -58,7 +60,8 @@ def measure(images: int, note: Callable[[str], None] = lambda sentence: None) ->
     note(f"a run of the controls, {images} faces, all levels")
     settings = Settings("none", MANIPULATOR, images=images, device="cpu", cache=False)
     stages = profile(settings)
-    rows = images * 31 * 5
+    severities = 1 + len(groups("perturbation")["all"]) * (len(registry.LEVELS) - 1)
+    rows = images * severities * len(CONTROLS)
     ratios = {"run over its floor": over_floor(stages)}
     model = make_manipulator(registry.find("manipulator", MANIPULATOR), "open", torch.device("cpu"))
     note("the loop over single pictures")
@@ -125,7 +128,7 @@ def _plain_row(
             f"mse{name}": error.mean().item(),
             f"psnr{name}": piq.psnr((y_p + 1) / 2, (target + 1) / 2).item(),
             f"ssim{name}": piq.ssim((y_p + 1) / 2, (target + 1) / 2, downsample=False).item(),
-            f"lpips{name}": load_lpips("cpu")(y_p, target).item(),
+            f"lpips{name}": load_lpips()(y_p, target).item(),
             f"sr_mask{name}": ((error * mask).sum() / (3 * mask.sum()).clamp(min=1) > 0.05).item(),
         }
     return row

@@ -13,7 +13,6 @@ from typing import Any
 from unittest import mock
 
 from arsbench import registry
-from arsbench.draws import CPU
 from arsbench.protocol import groups
 from arsbench.running import evaluate
 from arsbench.running.execute import execute
@@ -84,7 +83,7 @@ def _watched(clock: Clock, settings: Settings) -> Iterator[None]:
     methods = registry.resolve("manipulator", settings.manipulator, groups("manipulator"))
     places: list[tuple[Any, str, str]] = [
         *((method.cls.on(settings.track), "manipulate", PASSES) for method in methods),
-        (load_lpips(CPU).net, "forward", TRUNK),
+        (load_lpips().net, "forward", TRUNK),
         (evaluate, "manipulate", "around the passes"),
         (evaluate, "protect", "protecting"),
         (evaluate, "perturbed", "perturbing"),

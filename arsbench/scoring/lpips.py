@@ -21,7 +21,6 @@ LPIPS_SMALLEST = 31
 TRUNK = "lpips_alex"
 
 
-@functools.lru_cache(maxsize=4)
 def load_lpips(device: str | torch.device = "cpu") -> nn.Module:
     """LPIPS (Zhang et al. 2018) with AlexNet, v0.1: ``net(a, b)`` -> ``[B, 1, 1, 1]``, differentiable in both.
 
@@ -30,6 +29,11 @@ def load_lpips(device: str | torch.device = "cpu") -> nn.Module:
     Raises:
         ArsbenchError: the shipped trunk is missing or damaged.
     """
+    return _load(torch.device(device))
+
+
+@functools.lru_cache(maxsize=4)
+def _load(device: torch.device) -> nn.Module:
     lpips: Any = import_with_cure("lpips")
     tensors, _ = load_weights(FOLDER, TRUNK)
     # The constructor draws random weights, which the trunk then replaces, and torchvision warns of its own arguments.

@@ -222,7 +222,8 @@ def test_what_is_no_picture_is_told_for_what_it_is(tmp_path, data, said, monkeyp
 @pytest.fixture
 def heic(tmp_path):
     """A soft picture as a phone stores it, and its pixels."""
-    heif = pytest.importorskip("pillow_heif")
+    import pillow_heif as heif
+
     pixels = np.asarray(Image.fromarray(PIXELS).resize((64, 64), Image.Resampling.BICUBIC))
     heif.from_pillow(Image.fromarray(pixels)).save(tmp_path / "a.heic", quality=95, chroma="444")
     return tmp_path / "a.heic", pixels
