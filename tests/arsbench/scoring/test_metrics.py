@@ -17,6 +17,7 @@ from torch import Tensor
 from arsbench.api import score
 from arsbench.contracts import ArsbenchError, Pair
 from arsbench.faces.shipped import load_faces
+from arsbench.scoring import lpips
 from arsbench.scoring.columns import MEASURED, SCORES
 from arsbench.scoring.lpips import load_lpips
 from arsbench.scoring.metrics import IDENTITY
@@ -127,7 +128,7 @@ def test_the_lpips_module_gives_gradients_for_training(pair: Pair) -> None:
 
 
 def test_loading_lpips_draws_nothing_from_the_global_generator() -> None:
-    load_lpips.cache_clear()
+    lpips._load.cache_clear()
     state = torch.get_rng_state()
     load_lpips("cpu")
     assert torch.equal(state, torch.get_rng_state())

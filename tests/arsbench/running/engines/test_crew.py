@@ -13,8 +13,10 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 
 from arsbench.contracts import ArsbenchError
+from arsbench.running.engines.crew import threads
 from arsbench.running.engines.processes import surroundings_of
 from arsbench.running.execute import execute, lay_out
 from arsbench.running.progress import NoProgress
@@ -44,6 +46,16 @@ class Faulty(Manipulator):
 """
 KILLED = "os.kill(os.getpid(), 9)"
 HANGS = "time.sleep(600)"
+
+
+@pytest.fixture(autouse=True)
+def threads_of_a_worker(monkeypatch):
+    """This process has the threads of one of two workers: the last bits of a convolution depend on their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads(2))
+    monkeypatch.setenv("OMP_NUM_THREADS", str(threads(2)))  # of the processes that a test starts
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
