@@ -21,9 +21,10 @@ from arsbench.reports.recipes import Recipe, names_in, read_recipes
 from arsbench.reports.selection import in_order, perturbation_label
 from arsbench.running.bench import Batch, Bench
 from arsbench.running.engines.local import precise
-from arsbench.running.evaluate import manipulate, perturb, protect, reference
+from arsbench.running.evaluate import manipulate, perturb, reference
 from arsbench.running.plan import Severity
 from arsbench.running.prepare import Prepared, prepare
+from arsbench.running.protect import protect
 from arsbench.running.references import ReferenceCache, default_folder
 from arsbench.running.settings import Settings
 from arsbench.scoring.controls import CONTROLS

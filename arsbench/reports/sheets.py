@@ -21,9 +21,10 @@ from arsbench.errors import describe
 from arsbench.faces.delivery import audit, deliver, to_bytes
 from arsbench.running.bench import Batch, Bench
 from arsbench.running.engines.local import precise
-from arsbench.running.evaluate import manipulate, perturb, protect, reference
+from arsbench.running.evaluate import manipulate, perturb, reference
 from arsbench.running.plan import Protection, Severity
 from arsbench.running.prepare import Prepared
+from arsbench.running.protect import protect
 from arsbench.running.references import ReferenceCache, default_folder
 
 TILES = 4

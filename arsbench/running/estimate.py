@@ -10,11 +10,12 @@ from pathlib import Path
 from arsbench.contracts import ArsbenchError
 from arsbench.running.bench import Batch, Bench
 from arsbench.running.engines.local import precise
-from arsbench.running.evaluate import evaluate, protect
+from arsbench.running.evaluate import evaluate
 from arsbench.running.manifest import read_manifest
 from arsbench.running.plan import Plan, Protection, Severity
 from arsbench.running.prepare import RUNS, Prepared, prepare
 from arsbench.running.progress import NoProgress
+from arsbench.running.protect import protect
 from arsbench.running.references import LIMIT, ReferenceCache
 from arsbench.running.settings import Settings
 from arsbench.running.status import status

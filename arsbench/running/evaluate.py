@@ -5,8 +5,8 @@
     y_p   = G(deliver(p_l(x_p)), c)
     score = metrics(y, y_p)
 
-The protector and the perturbations see one image at a time and the metrics are per image, so that a row does not
-depend on which images it was computed with.
+The protector sees groups of a fixed size and the perturbations one image at a time, and the metrics are per image, so
+that a row does not depend on which images it was computed with.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import contextlib
 import math
 import os
 import sys
-import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,28 +23,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from arsbench.contracts import ArsbenchError, Pair, Perturbation, Protector
+from arsbench.contracts import ArsbenchError, Pair, Perturbation
 from arsbench.draws import draw
-from arsbench.faces.delivery import audit, deliver, other_range
+from arsbench.faces.delivery import deliver, other_range
 from arsbench.labels import LABELS
-from arsbench.process_state import thread_undisturbed, undisturbed
+from arsbench.process_state import undisturbed
 from arsbench.registry import describe
 from arsbench.rows import COLUMNS
-from arsbench.running import side_by_side
-from arsbench.running.bench import Batch, Bench, Part, Protected, ProtectedPart, put_model_back, watched
+from arsbench.running.bench import Batch, Bench, Protected, watched
 from arsbench.running.guard import about_settings
 from arsbench.running.manifest import Failure
 from arsbench.running.plan import Protection, Severity
+from arsbench.running.protect import protect
 from arsbench.running.references import may_cache
 from arsbench.running.store import Columns
-from arsbench.scoring.columns import IMPERCEPTIBILITY
 from arsbench.scoring.identity import describe as describe_faces
 from arsbench.scoring.metrics import IDENTITY
 from arsbench.scoring.scorer import Reference
-
-AT_ONCE = 1
-"""Images that a protector or perturbation sees at once. A class that says ``batch_invariant = True`` gets the whole
-batch: it promises that what it makes of an image is bitwise the same in any batch."""
 
 Todo = Mapping[Protection, Collection[Severity]]
 """Protection -> the severities that still lack their rows."""
@@ -158,82 +152,6 @@ def _protected(bench: Bench, protection: Protection, x: Tensor, keys: Sequence[s
     return bench.made_once.get(maker, keys, x, lambda: protect(bench, protection, x, keys))
 
 
-def protect(bench: Bench, protection: Protection, x: Tensor, keys: Sequence[str]) -> Protected:
-    """x ``[B, 3, H, W]`` -> x_p, delivered and audited, with the seconds per image that the protector took.
-
-    Side by side, where each image has a core of its own, they are that core's seconds; else those on the wall.
-    """
-    protector = bench.protectors[protection]
-    if protector.ceiling:
-        return Protected(
-            x, dict.fromkeys((*(column.name for column in IMPERCEPTIBILITY), "seconds"), [math.nan] * len(keys))
-        )
-    at_once = _at_once(protector, keys)
-    parts = [(x[start : start + at_once], keys[start : start + at_once]) for start in range(0, len(keys), at_once)]
-    made = _protect_side_by_side(bench, protection, parts) if _side_by_side(bench, protector, x) else None
-    faces, seconds = zip(*(made or _protect_in_turn(bench, protection, parts)), strict=True)
-    x_p = torch.cat(faces)
-    measured = {column: values.tolist() for column, values in bench.scorer.imperceptibility(x, x_p).items()}
-    return Protected(x_p, {**measured, "seconds": [value for part in seconds for value in part]})
-
-
-def _protect_side_by_side(bench: Bench, protection: Protection, parts: Sequence[Part]) -> list[ProtectedPart] | None:
-    """Each part in a thread; ``None`` where the method disturbed what the threads share."""
-
-    def protect_part(part: Part) -> ProtectedPart:
-        with thread_undisturbed() as found:
-            made = _protect_part(bench, protection, *part, clock=time.thread_time)
-        bench.note(about_settings(f"protector '{protection.protector}'", found))
-        return made
-
-    with watched(
-        bench, f"protector '{protection.protector}'", bench.manipulator.device, parts[0], thorough=True
-    ) as disturbed:
-        made = side_by_side.each(protect_part, parts)
-    return None if disturbed else made
-
-
-def _protect_in_turn(bench: Bench, protection: Protection, parts: Sequence[Part]) -> list[ProtectedPart]:
-    """One part after the other."""
-    who, device, seed = (
-        f"protector '{protection.protector}'",
-        bench.manipulator.device,
-        bench.protectors[protection].seed,
-    )
-    for thorough in (False, True):
-        made = []
-        for part in parts:
-            # One that draws from a global generator, though it should not, still gets draws that are the image's.
-            seeds = draw(part[1][0], f"protect {protection.protector}", seed)
-            with watched(bench, who, device, part, seeds, thorough):
-                made.append(_protect_part(bench, protection, *part, clock=time.perf_counter))
-        if thorough or not put_model_back(bench, who, True, parts[0]) or len(parts) == 1:
-            break
-        # What was written past the tensors' versions, the images after it have seen: once more, with every look.
-    return made
-
-
-def _protect_part(
-    bench: Bench, protection: Protection, x: Tensor, keys: Sequence[str], clock: Callable[[], float]
-) -> ProtectedPart:
-    """x ``[B, 3, H, W]`` -> x_p, delivered and audited, and the seconds per image by the clock."""
-    with torch.enable_grad():
-        _synchronize(x.device)
-        began = clock()
-        x_p = bench.protectors[protection].protect(x.clone(), keys)
-        _synchronize(x.device)
-        seconds = [(clock() - began) / len(x)] * len(x)
-    budget = bench.plan.epsilons[0] if protection.epsilon is None else protection.epsilon
-    return audit(x, x_p, budget, protection.protector, keys), seconds
-
-
-def _side_by_side(bench: Bench, protector: Protector, x: Tensor) -> bool:
-    """Whether the pictures may be protected in several threads, and are small enough to gain by it."""
-    # A subclass has not promised what its base has.
-    safe = all(vars(type(method)).get("thread_safe", False) for method in (protector, protector.manipulator))
-    return safe and x.device.type == "cpu" and x.shape[-2] * x.shape[-1] <= side_by_side.LARGEST
-
-
 def perturb(bench: Bench, severity: Severity, x: Tensor, keys: Sequence[str]) -> Tensor:
     """deliver(p_l(x)) ``[B, 3, H, W]``, computed image by image; x itself at level 0."""
     if severity.parameter is None:
@@ -258,7 +176,7 @@ def perturbed(
     """
     name = f"perturbation '{perturbation.name}'"
     parts = []
-    at_once = _at_once(perturbation, keys)
+    at_once = len(keys) if getattr(perturbation, "batch_invariant", False) else 1
     for start in range(0, len(keys), at_once):
         part, part_keys = x[start : start + at_once], keys[start : start + at_once]
         with undisturbed(draw(part_keys[0], f"perturb {perturbation.name}"), x.device) as found:
@@ -384,15 +302,6 @@ def _finite(who: str, value: object, like: Tensor, keys: Sequence[str]) -> Tenso
     return value.to(like.device, torch.float32)
 
 
-def _at_once(method: Protector | Perturbation, keys: Sequence[str]) -> int:
-    return len(keys) if getattr(method, "batch_invariant", False) else AT_ONCE
-
-
 def _moved(x: Tensor, device: torch.device) -> Tensor:
     """On the device; to a GPU from pinned memory, so that the copy goes on beside other work."""
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

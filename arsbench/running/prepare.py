@@ -26,6 +26,7 @@ from arsbench.running.checks import check_number, parse_epsilons
 from arsbench.running.loading import choose_device, make_manipulator, make_perturbation, make_protector
 from arsbench.running.made_once import MadeOnce
 from arsbench.running.plan import Image, Plan, make_plan, manipulator_identity, protector_identity, severities_of
+from arsbench.running.protect import group_size
 from arsbench.running.provenance import PACKAGES, git_revision, jpeg_library, version_of
 from arsbench.running.references import ReferenceCache
 from arsbench.running.settings import IMAGES, PRECISIONS, WEIGHTS, Settings
@@ -107,6 +108,7 @@ class Prepared:
             "seeds": {"run": self.plan.seed},
             "device": {"type": self.device.type, "name": gpu or platform.processor() or platform.machine()},
             "precision": self.plan.precision,
+            "protected_together": group_size(self.device, self.source.size),
             "weights": "random" if any(model.random_weights for model in self.manipulators.values()) else "own",
             "weights_sha256": self._weights(),
             "void": {},

@@ -2,47 +2,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import threading
 
 import pytest
 import torch
 
-from arsbench import registry
 from arsbench.contracts import ArsbenchError
 from arsbench.faces.delivery import deliver
 from arsbench.faces.shipped import load_faces
 from arsbench.rows import COLUMNS
-from arsbench.running import side_by_side
-from arsbench.running.evaluate import Batch, Bench, evaluate, perturbed, protect
-from arsbench.running.loading import make_manipulator, make_perturbation, make_protector
-from arsbench.running.plan import Image, Protection, Severity, make_plan
-from arsbench.running.references import ReferenceCache
-from arsbench.scoring.scorer import Scorer
+from arsbench.running.evaluate import Batch, evaluate, perturbed
+from arsbench.running.plan import Protection, Severity
 
 X, KEYS = load_faces(n=5)
-TREATMENTS = [Severity(), Severity("fade", 3, 0.7, ""), Severity("crash", 5, 5.0, "")]
-
-
-@pytest.fixture
-def bench(fake):
-    def make(*protectors, manipulator="Mirror", severities=TREATMENTS[:2]):
-        method = registry.find("manipulator", fake(manipulator))
-        model = make_manipulator(method, "open", torch.device("cpu"))
-        methods = [registry.find("protector", name if name.islower() else fake(name)) for name in protectors]
-        images = [Image(key, key) for key in KEYS]
-        ids = {m.name: {method.name: [m.name]} for m in methods}
-        plan = make_plan("h", "open", 0.3, 0, "cpu", ids, {method.name: [method.name]}, severities, images)
-        return Bench(
-            plan,
-            method.name,
-            model,
-            {Protection(m.name, 0.3): make_protector(m, model, 0.3) for m in methods},
-            {n: make_perturbation(registry.find("perturbation", fake(n.title()))) for n in ("fade", "crash")},
-            Scorer(),
-            ReferenceCache(None),
-        )
-
-    return make
+SEVERITIES = [Severity(), Severity("fade", 3, 0.7, ""), Severity("crash", 5, 5.0, "")]
 
 
 def rows(bench, indices=range(5), severities=None):
@@ -111,42 +83,6 @@ def test_rows_do_not_depend_on_their_batch(bench):
         assert column(together, name, image=KEYS[3]) == pytest.approx(column(alone, name), abs=1e-5)
 
 
-def test_global_draws_are_those_of_the_image(bench):
-    made = bench("GlobalDraws")
-    torch.manual_seed(1)
-    first = protect(made, Protection("global-draws", 0.3), X, KEYS).faces
-    torch.manual_seed(2)
-    second = protect(made, Protection("global-draws", 0.3), X[2:], KEYS[2:]).faces
-    assert torch.equal(first[2:], second)
-
-
-def test_protecting_leaves_the_global_generator_alone(bench):
-    made = bench("GlobalDraws")
-    torch.manual_seed(1)
-    expected = torch.rand(3)
-    torch.manual_seed(1)
-    protect(made, Protection("global-draws", 0.3), X[:1], KEYS[:1])
-    assert torch.equal(torch.rand(3), expected)
-
-
-def test_side_by_side_is_one_after_the_other(bench, monkeypatch):
-    made = bench("Threaded", manipulator="ThreadedMirror")
-    together = protect(made, Protection("threaded", 0.3), X, KEYS)
-    assert made.protectors[Protection("threaded", 0.3)].threads.isdisjoint({threading.main_thread().name})
-    assert min(together.columns["seconds"]) > 0
-    monkeypatch.setattr(side_by_side, "LARGEST", 0)
-    alone = protect(made, Protection("threaded", 0.3), X, KEYS)
-    assert torch.equal(together.faces, alone.faces)
-
-
-@pytest.mark.parametrize(("protector", "manipulator"), [("Threaded", "Mirror"), ("Unpromised", "ThreadedMirror")])
-def test_what_promises_nothing_is_protected_in_the_main_thread(bench, protector, manipulator):
-    made = bench(protector, manipulator=manipulator)
-    name = protector.lower()
-    protect(made, Protection(name, 0.3), X, KEYS)
-    assert made.protectors[Protection(name, 0.3)].threads == {threading.main_thread().name}
-
-
 def test_a_failure_in_a_thread_fails_the_protector_alone(bench):
     result = rows(bench("ThreadedCrash", "none", manipulator="ThreadedMirror"))
     assert [f.protector for f in result.failures] == ["threaded-crash"]
@@ -178,7 +114,7 @@ def test_a_failing_protector_fails_alone(bench, protector, said):
 
 
 def test_a_failing_perturbation_fails_its_own_cells(bench):
-    result = rows(bench("none", severities=TREATMENTS))
+    result = rows(bench("none", severities=SEVERITIES))
     assert {(f.perturbation, f.level, f.protector) for f in result.failures} == {("crash", 5, None)}
     assert set(result.columns["perturbation"]) == {"none", "fade"}
 
@@ -192,7 +128,7 @@ def test_a_failing_manipulator_is_one_sentence(bench):
 
 def test_only_what_is_asked_for_is_computed(bench):
     made = bench("none", "noise")
-    result = evaluate(made, Batch(made.plan.images[:1], X[:1]), {Protection("noise", 0.3): [TREATMENTS[1]]})
+    result = evaluate(made, Batch(made.plan.images[:1], X[:1]), {Protection("noise", 0.3): [SEVERITIES[1]]})
     assert list(zip(result.columns["protector"], result.columns["level"], strict=True)) == [("noise", 3)]
 
 
