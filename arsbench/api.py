@@ -13,7 +13,7 @@ from torch import Tensor
 
 from arsbench import registry
 from arsbench.contracts import ArsbenchError, Manipulator, Pair, Protector
-from arsbench.faces.delivery import OVERSHOOT, deliver
+from arsbench.faces.delivery import OVERSHOOT, deliver, other_range
 from arsbench.faces.tracks import faces_of
 from arsbench.photos.memory import Picture, protect_image
 from arsbench.photos.protect import PhotoProtector, Wanted
@@ -256,6 +256,10 @@ def perturb(x: Tensor, name: str, level: int, keys: Sequence[str], track: str = 
     return made
 
 
+ALIKE = (("x_p", "x"), ("x", "x_p"), ("px", "x"), ("x", "px"), ("px_p", "px"))
+"""Inputs of a score of which one is a changed copy of the other; outputs may be as bright as they like."""
+
+
 def score(
     y: Tensor,
     y_p: Tensor,
@@ -285,11 +289,12 @@ def score(
             [0, 1] or [0, 255], or pictures are below 11 pixels.
     """
     given = {"y": y, "y_p": y_p, "x": x, "x_p": x_p, "y_clean": y_clean, "px": px, "px_p": px_p}
-    for name, value in given.items():
-        if value is not None or name in ("y", "y_p"):
-            _check_pictures(name, value)
-    _check_range({name: value for name, value in given.items() if value is not None})
-    return Scorer(y.device).score(Pair(y, y_p, x, x_p, y_clean, px, px_p))
+    there = {name: value for name, value in given.items() if value is not None or name in ("y", "y_p")}
+    for name, value in there.items():
+        _check_pictures(name, value)
+    pictures = {name: value.float() for name, value in there.items()}
+    _check_range(pictures)
+    return Scorer(y.device).score(Pair(**pictures))
 
 
 def _warn(sentences: Sequence[str]) -> None:
@@ -367,4 +372,8 @@ def _check_range(given: Mapping[str, Tensor]) -> None:
             raise ArsbenchError(f"{name} looks like [0, 255]; give pictures in [-1, 1]: x / 127.5 - 1")
         # A bright picture may have no value below 0, but hardly all of several, nor one that ends at 0 and at 1.
         if low >= 0 and (all(value[0] >= 0 for value in ranges.values()) or (low < 0.05 and high > 0.95)):
+            raise ArsbenchError(f"{name} looks like [0, 1]; give pictures in [-1, 1]: 2 * x - 1")
+    for name, of in ALIKE:
+        alike = name in spread and of in spread and spread[name].shape == spread[of].shape
+        if alike and other_range(spread[name], spread[of].to(spread[name])):
             raise ArsbenchError(f"{name} looks like [0, 1]; give pictures in [-1, 1]: 2 * x - 1")

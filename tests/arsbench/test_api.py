@@ -289,6 +289,21 @@ def test_score_refuses_pictures_of_another_range(scale, looks, wrong):
         arsbench.score(**given | dict.fromkeys(wrong, photo))
 
 
+@pytest.mark.parametrize("wrong", ["x", "x_p", "px", "px_p"])
+def test_score_refuses_one_dull_input_of_another_range(wrong):
+    dull = 0.8 * X.clamp(-0.9, 0.9)  # neither black nor white
+    with pytest.raises(ArsbenchError, match=r"looks like \[0, 1\]; give pictures in \[-1, 1\]"):
+        arsbench.score(**dict.fromkeys(NAMES, dull) | {wrong: (dull + 1) / 2})
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_score_computes_in_float32_whatever_float_is_given(dtype):
+    y, y_p = X.to(dtype), (0.8 * X).to(dtype)
+    expected = arsbench.score(y.float(), y_p.float())
+    for name, values in arsbench.score(y, y_p).items():
+        torch.testing.assert_close(values, expected[name], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("y_p", [torch.ones_like(X), torch.zeros_like(X), X * 1.4, X.clamp(min=0.2)])
 def test_score_takes_white_grey_raw_and_bright_outputs(y_p):
     assert "mse" in arsbench.score(X, y_p)
