@@ -18,7 +18,7 @@ from arsbench.contracts import Manipulator, Pair
 from arsbench.draws import seeded
 from arsbench.protectors.ars import ARS
 from arsbench.protectors.networks.ars import AdversarialNet
-from arsbench.protectors.perturbation_module import YCBCR, Operation, drop, perturbation_module, unperturbed
+from arsbench.protectors.perturbation_module import YCBCR, perturbation_module
 from arsbench.protectors.training import loop
 from arsbench.protectors.training.loop import Objective, Part, log_amplification, protected, soft_clamp
 from arsbench.training.job import TrainingJob
@@ -28,11 +28,8 @@ NOISE_WEIGHT = 10.0
 NOISE_WEIGHT_EPSILON = 0.1
 BASIC_SHARE = 0.2
 """f is trained for this share of the steps and then left as it is, which makes a step faster."""
-GROUPS: tuple[Operation, ...] = (unperturbed, drop, perturbation_module, perturbation_module)
-"""What each quarter of a batch goes through: nothing, as (10) is printed; p_drop alone; all of p, twice.
-
-Through all of p alone the noise becomes smooth, and what a smooth noise moves G by is little once a perturbation that
-is not among p's scales it down."""
+PARTS = 4
+"""Of a batch, each of which goes through p by draws of its own."""
 DISTANCE_WEIGHT = 10.0
 DISTANCE_ENOUGH = 0.3
 AMPLIFIED_WEIGHT = 1.0
@@ -143,15 +140,13 @@ class Away(Objective):
         """p(x) and p(x_p), by the same draws; x and x_p themselves where the method goes without p."""
         if not self.method.perturbed:
             return x, x_p
-        size = math.ceil(len(x) / len(GROUPS))
-        first = int(torch.randint(len(GROUPS), (), generator=draws))  # a batch smaller than four meets each in turn
-        groups = GROUPS[first:] + GROUPS[:first]
+        size = math.ceil(len(x) / PARTS)
         clean, attacked = [], []
-        for p, part, part_p in zip(groups, torch.split(x, size), torch.split(x_p, size), strict=False):
+        for part, part_p in zip(torch.split(x, size), torch.split(x_p, size), strict=True):
             before = draws.get_state()
-            attacked.append(p(part_p, part, draws))
+            attacked.append(perturbation_module(part_p, part, draws))
             draws.set_state(before)
-            clean.append(p(part, part, draws))
+            clean.append(perturbation_module(part, part, draws))
         return torch.cat(clean), torch.cat(attacked)
 
     def _undo(self, px_p: Tensor, y: Tensor, keys: list[str]) -> tuple[Tensor, float]:
