@@ -224,7 +224,9 @@ def _from_entry_point(kind: str, point: importlib.metadata.EntryPoint) -> Method
             cls = point.load()
     except ArsbenchError:
         raise
-    except (Exception, SystemExit) as error:  # a stranger's package may fail in any way
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a stranger's package may fail in any way
         raise ArsbenchError(f"{kind} '{point.name}' of {package} cannot be loaded: {describe(error)}") from error
     left = ", ".join(found.settings)
     said = f"{kind} '{point.name}' of {package} left behind {left} when it was loaded; it was put back"

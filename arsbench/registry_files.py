@@ -104,7 +104,9 @@ def _run(path: Path, name: str, beside: _Beside) -> ModuleType:
         raise ArsbenchError(f"{path} is not valid Python ({where}: {error.msg})") from error
     except ArsbenchError:
         raise
-    except (Exception, SystemExit) as error:  # the file is the user's: it may fail in any way
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the file is the user's: it may fail in any way
         raise ArsbenchError(f"{path} cannot be imported: {describe(error)}") from error
     return module
 

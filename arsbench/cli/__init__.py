@@ -115,12 +115,12 @@ def execute_command(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as error:  # of a method's code, where nothing else has caught it
         say(f"a method ended the process with {describe(error)}")
         return BAD_INPUT
-    except Exception as error:
+    except BaseException as error:  # a method's code may raise what is no Exception
         return _ended(error)
     return result if isinstance(result, int) else DONE
 
 
-def _ended(error: Exception) -> int:
+def _ended(error: BaseException) -> int:
     if isinstance(error, PipeClosed) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
         # The reader of a pipe has left; Python must not try to flush into it.
         for stream in (sys.stdout, sys.stderr):

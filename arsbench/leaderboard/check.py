@@ -128,7 +128,9 @@ class _Trial:
         try:
             with undisturbed(purpose) as found, torch.enable_grad():
                 made = protector.protect(x, list(keys))
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             said = str(error) if isinstance(error, ArsbenchError) else describe(error)
             self.report.add("raises", f"for the face '{keys[0]}': {said}")
             raise _Stop from error

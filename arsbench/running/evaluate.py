@@ -270,7 +270,7 @@ def _attempt(result: Result, who: str, label: tuple[Any, ...]) -> Iterator[None]
     """Turns whatever a method raises into a failure of the cells of ``label``, as :class:`Failure` takes it."""
     try:
         yield
-    except (torch.OutOfMemoryError, KeyboardInterrupt, GeneratorExit):
+    except (torch.OutOfMemoryError, KeyboardInterrupt):
         raise  # the engine tries fewer images at a time; a user or the system stops the run
     except BaseException as error:  # a method may call sys.exit(), too
         if os.environ.get("ARSBENCH_DEBUG") == "1":

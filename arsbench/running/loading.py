@@ -68,7 +68,9 @@ def make_manipulator(
     """
     try:
         cls = method.cls.on(track)
-    except (Exception, SystemExit) as error:  # the class may be a stranger's
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the class may be a stranger's
         raise ArsbenchError(f"manipulator '{method.name}' cannot be made: {describe(error)}") from error
     if cls is None:
         raise ArsbenchError(
@@ -136,7 +138,9 @@ def _make(method: Method, base: type, wanted: Mapping[str, Any], note: Note) -> 
                 own(made, **accepted)
     except ArsbenchError:
         raise
-    except (Exception, SystemExit) as error:  # the class may be a stranger's
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the class may be a stranger's
         raise ArsbenchError(f"{who} cannot be made: {describe(error)}") from error
     if found.settings:
         note([f"{who} left behind {', '.join(found.settings)} when it was made; it was put back"])

@@ -155,6 +155,15 @@ class Raises(Protector):
         raise ZeroDivisionError("by nothing")
 
 
+class Closes(Protector):
+    """Raises what is no Exception."""
+
+    name = "closes"
+
+    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        raise GeneratorExit
+
+
 class FailsLate(Protector):
     """Fails on the fifth shipped test face."""
 

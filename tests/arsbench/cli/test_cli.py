@@ -86,7 +86,7 @@ def test_a_void_run_is_a_finding(cli, small, fake, tmp_path):
     assert "run: here" in out
 
 
-@pytest.mark.parametrize("protector", ["OverBudget", "NotANumber", "WrongShape", "Raises"])
+@pytest.mark.parametrize("protector", ["OverBudget", "NotANumber", "WrongShape", "Raises", "Closes"])
 def test_a_failing_protector_exits_2_and_the_others_finish(cli, small, fake, protector):
     code, out, err = cli("run", *options(small, images=2, protector=fake(protector), out="here"))
     assert code == 2

@@ -29,6 +29,7 @@ def test_a_clean_method_has_no_findings():
     [
         ("Raises", "raises", "by nothing"),
         ("Leaves", "raises", "SystemExit"),
+        ("Cancels", "raises", "CancelledError"),
         ("ParsesKeys", "raises", "Ünrelated"),
         ("Type", "type", "ndarray"),
         ("Dtype", "type", "float64"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 
@@ -34,6 +35,13 @@ class Leaves(Clean):
 
     def protect(self, x, keys):
         raise SystemExit(0)
+
+
+class Cancels(Clean):
+    name = "cancels"
+
+    def protect(self, x, keys):
+        raise asyncio.CancelledError
 
 
 class ParsesKeys(Clean):

@@ -97,6 +97,7 @@ def test_a_failure_in_a_thread_fails_the_protector_alone(bench):
         ("NotANumber", "NaN"),
         ("WrongShape", "shape"),
         ("Raises", "protector 'raises' failed: ZeroDivisionError: by nothing"),
+        ("Closes", "protector 'closes' failed: GeneratorExit"),
     ],
 )
 def test_a_failing_protector_fails_alone(bench, protector, said):
