@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from arsbench.labels import CELL, KEY, Label, label_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from arsbench.running.plan import Plan
 
 Done = npt.NDArray[np.bool_]
@@ -47,30 +48,47 @@ class Order:
         """Bool ``[cells, images]``: which rows the tables hold."""
         done = np.zeros((len(self.cells), len(self.images)), dtype=bool)
         for table in tables:
-            cell, image = self._positions(table.select(list(KEY)).to_pandas())
+            cell, image = self._positions(table.select(list(KEY)))
             known = (cell >= 0) & (image >= 0)
             done[cell[known], image[known]] = True
         return done
 
     def frame(self, table: pa.Table) -> pd.DataFrame:
         """The rows of the table in order, each once."""
-        rows: pd.DataFrame = table.to_pandas(deduplicate_objects=True)
-        cell, image = self._positions(rows)
+        cell, image = self._positions(table)
         place = cell * len(self.images) + image
         known = np.flatnonzero((cell >= 0) & (image >= 0))
         _, first = np.unique(place[known], return_index=True)
-        rows = rows.take(known[first]).reset_index(drop=True)
+        rows: pd.DataFrame = table.take(known[first]).to_pandas(deduplicate_objects=True)
         strings = [field.name for field in table.schema if pa.types.is_string(field.type)]
         return rows.astype(dict.fromkeys(strings, object))
 
-    def _positions(self, keys: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _positions(self, keys: pa.Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Index of each row's cell and image; -1 where the plan has none."""
-        names = [name for name in CELL if name != "epsilon" or not self._one_budget]
-        labels = pd.DataFrame(self.cells, columns=list(CELL))
-        cells = pd.MultiIndex.from_frame(labels[names])
-        rows = pd.MultiIndex.from_frame(keys[list(CELL)].fillna({"epsilon": 0.0})[names])
-        images = pd.Index(self.images, dtype=object)
-        return (
-            np.asarray(cells.get_indexer(rows), dtype=np.int64),
-            np.asarray(images.get_indexer(pd.Index(keys["image"], dtype=object)), dtype=np.int64),
-        )
+        planned, found = np.zeros(len(self.cells), np.int64), np.zeros(len(keys), np.int64)
+        for name, values in zip(CELL, zip(*self.cells, strict=True), strict=True):
+            if name == "epsilon" and self._one_budget:
+                continue
+            known = list(dict.fromkeys(values))
+            codes = {value: code for code, value in enumerate(known)}
+            here = _indices(known, keys[name])
+            planned = planned * len(known) + [codes[value] for value in values]
+            found = np.where((found < 0) | (here < 0), -1, found * len(known) + here)
+        order = np.argsort(planned, kind="stable")
+        place = np.minimum(np.searchsorted(planned[order], found), len(planned) - 1)
+        cells = np.where(planned[order][place] == found, order[place], -1)
+        return cells, _indices(self.images, keys["image"])
+
+
+def _indices(values: Sequence[Any], column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Where each entry of a column stands among ``values``; -1 where it does not. A missing number counts as 0."""
+    encoded = column.dictionary_encode(null_encoding="encode").unify_dictionaries()
+    place = {value: index for index, value in enumerate(values)}
+    parts = [np.zeros(0, np.int64)]
+    for chunk in encoded.chunks:
+        there = [0.0 if value is None or value != value else value for value in chunk.dictionary.to_pylist()]
+        codes = np.array([place.get(value, -1) for value in there], dtype=np.int64)
+        # By its buffer: to_numpy() imports pandas, which takes longer than all of this.
+        indices = np.frombuffer(chunk.indices.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk)]
+        parts.append(codes[indices])
+    return np.concatenate(parts)

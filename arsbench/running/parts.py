@@ -35,7 +35,9 @@ def part_paths(folder: Path) -> list[Path]:
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table | None:
     """A part, or some columns of it; ``None`` where it cannot be read."""
     try:
-        table = pq.read_table(path, columns=columns, partitioning=None)
+        # Not pq.read_table, which imports pandas.
+        with pq.ParquetFile(path) as file:
+            table = file.read(columns=columns)
         table.validate(full=True)  # what is damaged inside its pages would fail later, in other words
         return table
     except (OSError, ValueError, pa.ArrowException):
