@@ -108,7 +108,7 @@ def submit(method: str, open_pr: bool, as_json: bool, **given: Any) -> int:
     \b
     Example:  arsbench submit mine.py:Mine --name mine --author "A. Author" --out results/leaderboard/mine
     Example:  arsbench submit folder:pictures --name theirs --author "B. Author" --out theirs --images 1000
-    Example:  arsbench submit pgd --name pgd --author "C. Author" --out entries/pgd --rows results/robustness
+    Example:  arsbench submit pgd --name pgd --author "C. Author" --out entries/pgd --rows results/paper/runs/robustness
     """
     from arsbench.leaderboard import submit as making
     from arsbench.leaderboard.check import check as check_method

@@ -17,7 +17,7 @@ ENTRIES = sorted(path.parent for path in RESULTS.glob("leaderboard/*/entry.json"
 
 @pytest.mark.parametrize("folder", ENTRIES, ids=lambda folder: folder.name)
 def test_an_entry_has_the_numbers_of_the_main_run_and_verifies(folder):
-    table = pd.read_csv(RESULTS / "robustness" / "tables" / "leaderboard.csv").set_index("protector")
+    table = pd.read_csv(RESULTS / "paper" / "runs" / "robustness" / "tables" / "leaderboard.csv").set_index("protector")
     aggregates = read_entry(folder).aggregates
     for metric, column in (("sr_strict", "sr_strict"), (WORST, WORST), ("lpips", "LPIPS"), ("ssim", "SSIM")):
         assert aggregates["all"][metric][0] == pytest.approx(table.loc[folder.name, column], abs=1e-6)
@@ -28,6 +28,6 @@ def test_an_entry_has_the_numbers_of_the_main_run_and_verifies(folder):
 
 
 def test_every_ranked_method_of_the_main_run_has_an_entry():
-    table = pd.read_csv(RESULTS / "robustness" / "tables" / "leaderboard.csv")
+    table = pd.read_csv(RESULTS / "paper" / "runs" / "robustness" / "tables" / "leaderboard.csv")
     ranked = set(table.loc[table["rank"].notna(), "protector"])
     assert ranked <= {folder.name for folder in ENTRIES}
