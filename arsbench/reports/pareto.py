@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 
 from arsbench.contracts import ArsbenchError
 from arsbench.reports.figure5 import style
@@ -24,6 +26,8 @@ from arsbench.reports.selection import (
 from arsbench.scoring import statistics
 
 METRICS = {"sr_strict": r"SR$_{\mathrm{strict}}$ ↑", "sr": "SR ↑"}
+CLOSE = 0.04
+"""Points nearer than this share one name."""
 _WIDTH = 7.0
 _ROW = 2.3
 
@@ -83,4 +87,6 @@ def _points(axes: Axes, own: pd.DataFrame, metric: str, name: str, entries: list
     axes.vlines(x, low, high, color=look["color"], linewidth=0.6)
     if several and name in entries:
         for epsilon, at, height in zip(own["epsilon"], x, y, strict=True):
-            axes.annotate(f"{epsilon:g}", (at, height), (2, 2), textcoords="offset points", fontsize=5)
+            named = [text.xy for text in axes.texts if isinstance(text, Annotation)]
+            if all(np.hypot(x0 - at, y0 - height) >= CLOSE for x0, y0 in named):
+                axes.annotate(f"{epsilon:g}", (at, height), (2, 2), textcoords="offset points", fontsize=5)
