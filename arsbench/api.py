@@ -289,12 +289,12 @@ def score(
             [0, 1] or [0, 255], or pictures are below 11 pixels.
     """
     given = {"y": y, "y_p": y_p, "x": x, "x_p": x_p, "y_clean": y_clean, "px": px, "px_p": px_p}
-    there = {name: value for name, value in given.items() if value is not None or name in ("y", "y_p")}
-    for name, value in there.items():
-        _check_pictures(name, value)
-    pictures = {name: value.float() for name, value in there.items()}
-    _check_range(pictures)
-    return Scorer(y.device).score(Pair(**pictures))
+    for name, value in given.items():
+        if value is not None or name in ("y", "y_p"):
+            _check_pictures(name, value)
+    pictures = {name: None if value is None else value.float() for name, value in given.items()}
+    _check_range({name: value for name, value in pictures.items() if value is not None})
+    return Scorer(y.device).score(Pair(**pictures))  # type: ignore[arg-type]  # y and y_p are there
 
 
 def _warn(sentences: Sequence[str]) -> None:

@@ -65,14 +65,17 @@ class Order:
 
     def _positions(self, keys: pa.Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Index of each row's cell and image; -1 where the plan has none."""
-        planned, found = np.zeros(len(self.cells), np.int64), np.zeros(len(keys), np.int64)
+        planned: npt.NDArray[np.int64] = np.zeros(len(self.cells), np.int64)
+        found: npt.NDArray[np.int64] = np.zeros(len(keys), np.int64)
+        if not self.cells:
+            return found - 1, found - 1
         for name, values in zip(CELL, zip(*self.cells, strict=True), strict=True):
             if name == "epsilon" and self._one_budget:
                 continue
             known = list(dict.fromkeys(values))
             codes = {value: code for code, value in enumerate(known)}
             here = _indices(known, keys[name])
-            planned = planned * len(known) + [codes[value] for value in values]
+            planned = planned * len(known) + np.array([codes[value] for value in values], np.int64)
             found = np.where((found < 0) | (here < 0), -1, found * len(known) + here)
         order = np.argsort(planned, kind="stable")
         place = np.minimum(np.searchsorted(planned[order], found), len(planned) - 1)
@@ -84,7 +87,7 @@ def _indices(values: Sequence[Any], column: pa.ChunkedArray) -> npt.NDArray[np.i
     """Where each entry of a column stands among ``values``; -1 where it does not. A missing number counts as 0."""
     encoded = column.dictionary_encode(null_encoding="encode").unify_dictionaries()
     place = {value: index for index, value in enumerate(values)}
-    parts = [np.zeros(0, np.int64)]
+    parts: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
     for chunk in encoded.chunks:
         there = [0.0 if value is None or value != value else value for value in chunk.dictionary.to_pylist()]
         codes = np.array([place.get(value, -1) for value in there], dtype=np.int64)

@@ -54,8 +54,9 @@ def protect(bench: Bench, protection: Protection, x: Tensor, keys: Sequence[str]
         )
     parts = groups_of(x, keys, _size(protector, x))
     made = _protect_side_by_side(bench, protection, parts) if _side_by_side(bench, protector, x) else None
-    faces, seconds = zip(*(made or _protect_in_turn(bench, protection, parts)), strict=True)
-    x_p, seconds = torch.cat(faces)[: len(x)], [value for part in seconds for value in part][: len(x)]
+    faces, times = zip(*(made or _protect_in_turn(bench, protection, parts)), strict=True)
+    x_p = torch.cat(faces)[: len(x)]
+    seconds: list[float] = [value for part in times for value in part][: len(x)]
     measured = {column: values.tolist() for column, values in bench.scorer.imperceptibility(x, x_p).items()}
     return Protected(x_p, {**measured, "seconds": seconds})
 
