@@ -14,7 +14,8 @@ from arsbench.scoring.columns import MEASURED
 from arsbench.scoring.controls import CONTROLS
 
 BETTER = {column.name: "higher" if column.higher_is_better else "lower" for column in MEASURED}
-BETTER["sr_strict_worst"] = "higher"
+_OF_A_BOARD = ("sr_strict_worst", "sr_strict_attacked", "sr_strict_worst_known")
+BETTER |= dict.fromkeys(_OF_A_BOARD, "higher")
 LABELS = {
     "mse": "MSE",
     "psnr": "PSNR",
@@ -23,7 +24,7 @@ LABELS = {
     "sr": "SR",
     "sr_mask": "SR_mask",
     "sr_strict": "sr_strict",
-    "sr_strict_worst": "sr_strict_worst",
+    **{name: name for name in _OF_A_BOARD},
     "amplification": "amplification",
     "unrecovered": "unrecovered",
     "protected_psnr": "protected PSNR",

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from arsbench.reports.standing import from_rows, ordered, per_image
+from arsbench.reports.pages import page_column
+from arsbench.reports.standing import METRICS, from_rows, ordered, per_image
 from arsbench.scoring import statistics
 
 
@@ -60,3 +61,7 @@ def test_of_images_that_hold_as_often_the_one_that_changed_least_comes_first():
     cell = {"manipulator": "m", "perturbation": "jpeg", "level": 5, "sr_strict": 0.0}
     lines = per_image(pd.DataFrame([{**cell, "image": "a", "mse": 0.04}, {**cell, "image": "b", "mse": 0.01}]))
     assert list(lines["image"]) == ["b", "a"]
+
+
+def test_every_metric_of_a_page_has_its_heading():
+    assert all(page_column(metric).name for metric in METRICS)
