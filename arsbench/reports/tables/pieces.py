@@ -35,6 +35,7 @@ _SHORT = {
     "unrecovered": "unrec.",
     "protected_psnr": "prot. PSNR",
     "sr_strict_worst": "worst",
+    "sr_strict_attacked": "attacked",
 }
 _DIGITS = {"mse": 4, "psnr": 2, "protected_psnr": 1, "amplification": 2, "lpips": 4, "ssim": 4, "sr_mask": 3}
 INTERVALS = "± is half the width of the 95 % bootstrap interval over images."
