@@ -11,7 +11,7 @@ from arsbench.contracts import ArsbenchError
 from arsbench.protectors.learned import LearnedProtector
 from arsbench.protectors.networks.tafim import WIDTH, TafimNetwork
 
-SIZES = {"open": (64, 16), "paper": (256, WIDTH)}
+SIZES = {"open": (64, 12), "paper": (256, WIDTH)}
 """Side of the pictures and width of the network, by track; the official width on the paper's."""
 
 
