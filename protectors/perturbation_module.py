@@ -78,6 +78,11 @@ def dct_basis() -> Tensor:
     return basis
 
 
+def unperturbed(x_p: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
+    """The picture as it is."""
+    return x_p
+
+
 OPERATIONS: tuple[Operation, ...] = (drop, resize, blur, masked_dct)
 
 

@@ -26,7 +26,7 @@ from arsbench.scoring.unrecovered import UNRECOVERED_THRESHOLD
 
 STEPS, GREY_STEPS, PROBE_STEPS = 50, 130, 20
 """Grey noise has one value where colours have three, and takes longer to find; before, each manipulator is tried alone,
-to know which to give up."""
+to know which to give up: see :func:`outsider`."""
 MOMENTUM = 0.9
 STEP_SHARE = 0.25
 """First step size over epsilon; it falls to a tenth of that."""
@@ -116,11 +116,31 @@ def ensemble_noise(
     climb = partial(_climb, x=x, keys=keys, epsilon=epsilon, seen=seen, grey=grey)
     if grey and len(manipulators) > 2:
         alone = [
-            float(climb([model], PROBE_STEPS, generator(keys[0], f"protect-photo/{model.name}", seed))[1].mean())
+            climb([model], PROBE_STEPS, generator(keys[0], f"protect-photo/{model.name}", seed))
             for model in manipulators
         ]
-        manipulators = [model for i, model in enumerate(manipulators) if i != alone.index(min(alone))]
-    return climb(manipulators, steps, generator(keys[0], "protect-photo", seed))[0]
+        given_up = outsider(x, keys, manipulators, [_shown(x, noise, seen, next(iter(REDUCERS))) for noise in alone])
+        manipulators = [model for i, model in enumerate(manipulators) if i != given_up]
+    return climb(manipulators, steps, generator(keys[0], "protect-photo", seed))
+
+
+@torch.no_grad()
+def outsider(x: Tensor, keys: Sequence[str], manipulators: Sequence[Manipulator], alone: Sequence[Tensor]) -> int:
+    """Which of ``manipulators`` shares least with the others: their noise changes it least, and its noise them.
+
+    Args:
+        x: pictures ``[B, 3, S, S]``.
+        keys: theirs.
+        manipulators: at least two.
+        alone: the pictures protected against each of them alone.
+    """
+    reached = x.new_zeros(len(manipulators), len(manipulators))
+    for i, model in enumerate(manipulators):
+        y = model.manipulate(x, keys)
+        for j, x_p in enumerate(alone):
+            if i != j:
+                reached[i, j] = success(y, model.manipulate(x_p, keys).clamp(-1, 1), x, x_p).mean()
+    return int((reached.sum(0) + reached.sum(1)).argmin())
 
 
 def _climb(
@@ -132,8 +152,7 @@ def _climb(
     epsilon: float,
     seen: Sequence[Seen],
     grey: bool,
-) -> tuple[Tensor, Tensor]:
-    """Noise, and how far each of ``manipulators`` was changed of late ``[n, B]``."""
+) -> Tensor:
     platform, reducers = views(), list(REDUCERS)
     side_by_side = x.device.type == "cpu" and all(model.thread_safe for model in manipulators)
 
@@ -149,7 +168,7 @@ def _climb(
         view = None if plain else platform[draw(len(platform))]
         reducer = reducers[draw(len(reducers))]
         noise.requires_grad_()
-        x_p = (x + torch.stack([shows(n, reducer) for n, shows in zip(noise, seen, strict=True)])).clamp(-1, 1)
+        x_p = _shown(x, noise, seen, reducer)
         px, px_p = (x, x_p) if view is None else (view(x, named), view(x_p, named))
         weights = (-FOCUS * lately).softmax(0) if grey else [None] * len(manipulators)
         pull = partial(_pull, px=px, px_p=px_p.detach(), keys=named)
@@ -161,7 +180,12 @@ def _climb(
         velocity = MOMENTUM * velocity + gradient / gradient.abs().mean((1, 2, 3), keepdim=True).clamp_min(1e-12)
         size = STEP_SHARE * epsilon * (1 - 0.9 * step / steps)
         noise = (noise.detach() + size * velocity.sign()).clamp(-epsilon, epsilon)
-    return noise, lately
+    return noise
+
+
+def _shown(x: Tensor, noise: Tensor, seen: Sequence[Seen], reducer: str) -> Tensor:
+    """x_p as one reduction of the enlarged photo shows it."""
+    return (x + torch.stack([shows(n, reducer) for n, shows in zip(noise, seen, strict=True)])).clamp(-1, 1)
 
 
 def _pull(

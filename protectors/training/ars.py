@@ -18,7 +18,7 @@ from arsbench.contracts import Manipulator, Pair
 from arsbench.draws import seeded
 from arsbench.protectors.ars import ARS
 from arsbench.protectors.networks.ars import AdversarialNet
-from arsbench.protectors.perturbation_module import YCBCR, perturbation_module
+from arsbench.protectors.perturbation_module import YCBCR, Operation, drop, perturbation_module, unperturbed
 from arsbench.protectors.training import loop
 from arsbench.protectors.training.loop import Objective, Part, log_amplification, protected, soft_clamp
 from arsbench.training.job import TrainingJob
@@ -28,8 +28,13 @@ NOISE_WEIGHT = 10.0
 NOISE_WEIGHT_EPSILON = 0.1
 BASIC_SHARE = 0.2
 """f is trained for this share of the steps and then left as it is, which makes a step faster."""
-PARTS = 4
-"""Of a batch, each of which goes through p by draws of its own."""
+WHOLE: tuple[Operation, ...] = (perturbation_module,) * 4
+"""What each quarter of a batch goes through, by draws of its own: all of p, as the paper has it."""
+QUARTERS: tuple[Operation, ...] = (unperturbed, drop, perturbation_module, perturbation_module)
+"""Nothing, p_drop alone, and all of p, twice.
+
+Through all of p alone the noise becomes smooth, and what a smooth noise moves G by is little once a perturbation that
+is not among p's scales it down."""
 DISTANCE_WEIGHT = 10.0
 DISTANCE_ENOUGH = 0.3
 AMPLIFIED_WEIGHT = 1.0
@@ -77,6 +82,7 @@ class Away(Objective):
 
     name = "ars"
     how: ClassVar[str] = "away from y"
+    quarters: ClassVar[tuple[Operation, ...]] = QUARTERS
     learning_rate = 4e-4
     adversarial_weight: ClassVar[float] = 0.5
     """lambda_1 of equation 10; with the paper's 10 what q restores drowns the other terms."""
@@ -140,13 +146,15 @@ class Away(Objective):
         """p(x) and p(x_p), by the same draws; x and x_p themselves where the method goes without p."""
         if not self.method.perturbed:
             return x, x_p
-        size = math.ceil(len(x) / PARTS)
+        size = math.ceil(len(x) / len(self.quarters))
+        first = int(torch.randint(len(self.quarters), (), generator=draws))  # batches below four meet each in turn
+        quarters = self.quarters[first:] + self.quarters[:first]
         clean, attacked = [], []
-        for part, part_p in zip(torch.split(x, size), torch.split(x_p, size), strict=True):
+        for p, part, part_p in zip(quarters, torch.split(x, size), torch.split(x_p, size), strict=False):
             before = draws.get_state()
-            attacked.append(perturbation_module(part_p, part, draws))
+            attacked.append(p(part_p, part, draws))
             draws.set_state(before)
-            clean.append(perturbation_module(part, part, draws))
+            clean.append(p(part, part, draws))
         return torch.cat(clean), torch.cat(attacked)
 
     def _undo(self, px_p: Tensor, y: Tensor, keys: list[str]) -> tuple[Tensor, float]:
@@ -191,6 +199,7 @@ class White(Away):
 
     name = "ars_white"
     how: ClassVar[str] = "to white"
+    quarters: ClassVar[tuple[Operation, ...]] = WHOLE
     adversarial_weight: ClassVar[float] = 10.0
     """lambda_1 of equation 10."""
 

@@ -166,9 +166,7 @@ def test_ars_tuned_does_not(tmp_path):
 def test_an_ablation_leaves_out_what_it_says(method, tmp_path, monkeypatch):
     met = []
     objective = Away(Half(), job(tmp_path, 4), method)
-    monkeypatch.setattr(
-        "arsbench.protectors.training.ars.perturbation_module", lambda x_p, x, draws: met.append("p") or x_p
-    )
+    monkeypatch.setattr(Away, "quarters", [lambda x_p, x, draws: met.append("p") or x_p] * 4)
     reached = steps_of(objective, method, tmp_path, 4)
     assert bool(met) == method.perturbed
     assert ("phi" in reached[-1]) == method.adversarial

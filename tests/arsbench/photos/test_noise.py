@@ -74,11 +74,37 @@ class Blind(Manipulator):
         return 0 * x
 
 
-def test_grey_noise_gives_up_the_manipulator_that_is_hardest_alone(faces, pair, monkeypatch):
+def test_grey_noise_gives_up_the_manipulator_that_shares_least_with_the_others(faces, pair, monkeypatch):
     monkeypatch.setattr(attack, "PROBE_STEPS", 2)
     x, keys = faces[0][:1], faces[1][:1]
     made = [ensemble_noise(x, keys, ms, EPSILON, [SEEN], grey=True, steps=2) for ms in (pair, [Blind(), *pair])]
     assert torch.equal(*made)
+
+
+class Half(Manipulator):
+    """Only the upper or only the lower half of a picture moves what it makes."""
+
+    name = "half"
+
+    def __init__(self, rows):
+        super().__init__()
+        self.rows = rows
+
+    def manipulate(self, x, keys):
+        y = torch.zeros_like(x)
+        y[:, :, self.rows] = x[:, :, self.rows].flip(-1)
+        return y
+
+
+def test_the_outsider_is_the_one_whose_noise_moves_no_other(faces):
+    x, keys = faces[0][:1], faces[1][:1]
+    upper, lower = slice(0, 32), slice(32, 64)
+    alone = []
+    for rows in (upper, lower, upper):
+        x_p = x.clone()
+        x_p[:, :, rows] = -x_p[:, :, rows]
+        alone.append(x_p)
+    assert attack.outsider(x, keys, [Half(upper), Half(lower), Half(upper)], alone) == 1
 
 
 @pytest.mark.parametrize("view", range(len(attack.views()) - attack.CROPS + 1))
