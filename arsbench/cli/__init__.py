@@ -104,7 +104,7 @@ def execute_command(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return BAD_INPUT
     except click.ClickException as error:
-        say(error.format_message())
+        say(" ".join(error.format_message().split()))
         return BAD_INPUT
     except (KeyboardInterrupt, click.Abort) as error:
         cause = error if isinstance(error, KeyboardInterrupt) else error.__cause__

@@ -37,7 +37,7 @@ MARGIN, STEEPNESS = 0.4, 3.0
 gradient that one out of reach would take is lost to the others."""
 STILL, ENOUGH = 0.1, 1.0
 """How much the others pull, and from where on none does."""
-FOCUS, NEAR, MEMORY = 3.0, 0.4, 0.8
+FOCUS, NEAR, MEMORY = 3.0, 0.8, 0.8
 """Of grey noise: how hard the least changed of the manipulators pulls, up to where any does, and how slowly who that is
 changes."""
 PLAIN_SHARE, GREY_PLAIN_SHARE = 0.3, 0.6
