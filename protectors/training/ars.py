@@ -39,8 +39,8 @@ Through all of p alone the noise becomes smooth, and what a smooth noise moves G
 is not among p's scales it down."""
 DISTANCE_WEIGHT = 10.0
 DISTANCE_ENOUGH = 0.3
-AMPLIFIED_WEIGHT = 1.0
-AMPLIFIED_ENOUGH = 0.7
+AMPLIFIED_WEIGHT = 0.5
+AMPLIFIED_ENOUGH = 0.35
 LOST_ENOUGH = 0.5
 
 
@@ -122,7 +122,8 @@ class Away(Objective):
         ]
         reached = dict(zip(("gain_robust", "gain_basic"), (gain.item() for gain in gains), strict=False))
         noises = [robust, basic] if learns_basic else [robust]
-        loss = noise_weight(self.job.epsilon, self.noise_weight) * torch.stack([noise.square().mean() for noise in noises]).sum()
+        cost = torch.stack([noise.square().mean() for noise in noises]).sum()
+        loss = noise_weight(self.job.epsilon, self.noise_weight) * cost
         loss = loss - torch.stack(gains).sum()
         if self.method.adversarial and at >= self.adversarial_from * steps:
             restored, phi = self._undo(px_p, references[1], keys)
