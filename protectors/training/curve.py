@@ -23,8 +23,9 @@ class Curve:
         self.points: list[dict[str, Any]] = []
 
     def add(self, step: int, faces: int, rows: list[dict[str, Any]]) -> None:
-        """One validation after ``step``; the table is written anew."""
-        self.points = [*self.points, *({"step": step, "faces": faces, **row} for row in rows)]
+        """The validation after ``step``; the table is written anew."""
+        before = [point for point in self.points if point["step"] != step]
+        self.points = [*before, *({"step": step, "faces": faces, **row} for row in rows)]
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "curve.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, list(self.points[0]))

@@ -10,6 +10,7 @@ import copy
 import itertools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +33,9 @@ CHECKPOINT_EVERY = 50
 VALIDATE_EVERY = 200
 AVERAGE_DECAY = 0.995
 CLAMPED_SLOPE = 0.05
+
+Measure = Callable[[nn.Module], list[dict[str, Any]]]
+"""What a network reaches on the validation faces: :meth:`Validation.measure`."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,10 @@ class Objective(ABC):
 
     def follow(self, at: int) -> None:  # noqa: B027 - most objectives train one network alone
         """What else is updated after the network."""
+
+    def finish(self, network: nn.Module, measure: Measure) -> str:
+        """Changes the averaged network once the steps are done; says how, or nothing where it leaves it as it is."""
+        return ""
 
     def noises(self, network: nn.Module, x: Tensor) -> list[Tensor]:
         """The network's noises ``[B, 3, H, W]``, the protection last."""
@@ -174,10 +182,11 @@ def train(method: type[LearnedProtector], objective: Objective, job: TrainingJob
             }
             job.keep(state, done, reached | (curve.newest() if done % VALIDATE_EVERY == 0 else {}))
         job.report(done, reached)
-    if job.steps % VALIDATE_EVERY:
+    finished = objective.finish(average, validation.measure)
+    if finished or job.steps % VALIDATE_EVERY:
         curve.add(job.steps, job.steps * job.batch, validation.measure(average))
     curve.write()
-    made_by = {"how": how, "revision": ", ".join(revisions)}
+    made_by = {"how": how + finished, "revision": ", ".join(revisions)}
     return save_weights(job.folder, stem, average.state_dict(), card(method, objective, job, made_by, curve.newest()))
 
 

@@ -23,7 +23,7 @@ from arsbench.protectors.networks.ars import ArsNetwork
 from arsbench.protectors.networks.tafim import TafimNetwork
 from arsbench.protectors.random_perturbation import SIX
 from arsbench.protectors.tafim import Tafim
-from arsbench.protectors.training.ars import Away
+from arsbench.protectors.training.ars import Away, White
 from arsbench.protectors.training.loop import Part
 from arsbench.protectors.training.tuned import Tuned
 from arsbench.scoring.metrics import METRICS
@@ -205,6 +205,27 @@ def test_q_learns_to_restore_and_its_step_does_not_touch_the_protection(tmp_path
         phi.append(reached)
     assert phi[-1] < 0.5 * phi[0]
     assert x_p.grad is not None
+
+
+def test_ars_is_made_as_loud_as_holds_best_on_the_validation_faces(tmp_path):
+    network = ARS.build("open").requires_grad_(False)
+    before = network.g2.exit.weight.clone()
+
+    def measure(made):
+        factor = float(made.g2.exit.weight.abs().sum() / before.abs().sum())
+        reached = {"none": factor, "jpeg": 1 - abs(factor - 1.4)}
+        return [{"perturbation": name, "sr_strict": value} for name, value in reached.items()]
+
+    said = Away(Half(), job(tmp_path, 1), ARS).finish(network, measure)
+    torch.testing.assert_close(network.g2.exit.weight, 1.4 * before)
+    assert "1.4" in said
+
+
+def test_towards_white_the_noise_stays_as_trained(tmp_path):
+    network = ARS.build("open")
+    before = network.g2.exit.weight.clone()
+    assert not White(Half(), job(tmp_path, 1), ARSWhite).finish(network, lambda made: [])
+    assert torch.equal(network.g2.exit.weight, before)
 
 
 def gradient(part_, accumulate, checkpointing, tmp_path, folder):
