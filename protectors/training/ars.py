@@ -24,8 +24,7 @@ from arsbench.protectors.training.loop import Measure, Objective, Part, log_ampl
 from arsbench.training.job import TrainingJob
 
 NOISE_WEIGHT = 10.0
-"""lambda of equation 2 and lambda_2 of equation 10, at the paper's default epsilon; see :func:`noise_weight`."""
-NOISE_WEIGHT_EPSILON = 0.1
+"""lambda of equation 2 and lambda_2 of equation 10, at the paper's default epsilon."""
 BASIC_SHARE = 0.2
 """f is trained for this share of the steps and then left as it is, which makes a step faster."""
 WHOLE: tuple[Operation, ...] = (perturbation_module,) * 4
@@ -58,14 +57,6 @@ def _train(target: type[Away], method: type[ARS], job: TrainingJob, manipulator:
     met = " and ".join(name for name, met in (("p", method.perturbed), ("q", method.adversarial)) if met)
     how = f"{target.how}, {f'through the {met} of the paper' if met else 'without p and q'}"
     return loop.train(method, target(manipulator, job, method), job, how)
-
-
-def noise_weight(epsilon: float) -> float:
-    """lambda, so that the largest allowed noise costs what it costs at the paper's epsilon.
-
-    At 0.1 it costs 10 * 0.01 = 0.1; an unchanged lambda would make it 0.9 at 0.3.
-    """
-    return NOISE_WEIGHT * (NOISE_WEIGHT_EPSILON / epsilon) ** 2
 
 
 def luma(pictures: Tensor) -> Tensor:
@@ -123,7 +114,7 @@ class Away(Objective):
         reached = dict(zip(("gain_robust", "gain_basic"), (gain.item() for gain in gains), strict=False))
         noises = [robust, basic] if learns_basic else [robust]
         cost = torch.stack([noise.square().mean() for noise in noises]).sum()
-        loss = noise_weight(self.job.epsilon) * cost
+        loss = self.noise_weight(NOISE_WEIGHT) * cost
         loss = loss - torch.stack(gains).sum()
         if self.method.adversarial and at >= self.adversarial_from * steps:
             restored, phi = self._undo(px_p, references[1], keys)

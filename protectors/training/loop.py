@@ -33,6 +33,8 @@ CHECKPOINT_EVERY = 50
 VALIDATE_EVERY = 200
 AVERAGE_DECAY = 0.995
 CLAMPED_SLOPE = 0.05
+PAPER_EPSILON = 0.1
+"""The budget that published weights of the noise's mse are meant for."""
 
 Measure = Callable[[nn.Module], list[dict[str, Any]]]
 """What a network reaches on the validation faces: :meth:`Validation.measure`."""
@@ -92,6 +94,13 @@ class Objective(ABC):
         with self.job.autocast():
             noises = network(x, self.job.epsilon)
         return [noise.float() for noise in noises]
+
+    def noise_weight(self, published: float) -> float:
+        """The weight of the noise's mse at which the largest allowed noise costs what it costs at the paper's epsilon.
+
+        With a weight of 10 that is 10 * 0.01 = 0.1; unchanged, it would be 0.9 at 0.3.
+        """
+        return published * (PAPER_EPSILON / self.job.epsilon) ** 2
 
     def manipulate(self, x: Tensor, keys: list[str]) -> Tensor:
         """G(x), raw."""

@@ -15,13 +15,14 @@ from arsbench.protectors.training.loop import Objective, Part, protected
 from arsbench.training.job import TrainingJob
 
 PERTURBATION_WEIGHT = 10.0
+"""As published and as the paper retrained it, at its default epsilon; see :meth:`Objective.noise_weight`."""
 
 
 def train(method: type[LearnedProtector], job: TrainingJob, manipulator: Manipulator) -> Path:
     """Runs or resumes the training of ``method``; returns the file of its weights."""
-    return loop.train(
-        method, Tafim(manipulator, job), job, "both reconstruction terms to white, perturbation weight 10"
-    )
+    objective = Tafim(manipulator, job)
+    weight = objective.noise_weight(PERTURBATION_WEIGHT)
+    return loop.train(method, objective, job, f"both reconstruction terms to white, perturbation weight {weight:.3g}")
 
 
 class Tafim(Objective):
@@ -38,5 +39,6 @@ class Tafim(Objective):
         white = [F.mse_loss(y, torch.ones_like(y)) for y in outputs]
         perturbed = [F.mse_loss(picture, x) for picture in pictures]
         reached = dict(zip(("white_pattern", "white_noise"), (term.item() for term in white), strict=True))
-        loss = sum(white[1:], white[0]) + PERTURBATION_WEIGHT * sum(perturbed[1:], perturbed[0])
+        weight = self.noise_weight(PERTURBATION_WEIGHT)
+        loss = sum(white[1:], white[0]) + weight * sum(perturbed[1:], perturbed[0])
         return Part(len(x), loss, reached | {"noise_mse": perturbed[-1].item()})
