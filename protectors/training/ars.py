@@ -185,19 +185,17 @@ class Away(Objective):
         Trained noise uses two thirds of the mean square that the budget allows.
         """
         last = network.get_submodule("g2.exit" if self.method.two_way else "f.exit")
-        assert isinstance(last, nn.Conv2d)
-        assert last.bias is not None
-        weight, bias = last.weight.clone(), last.bias.clone()
+        trained = {name: value.clone() for name, value in last.state_dict().items()}
+
+        def scale(factor: float) -> None:
+            last.load_state_dict({name: factor * value for name, value in trained.items()})
 
         def held(factor: float) -> float:
-            last.weight.copy_(factor * weight)
-            last.bias.copy_(factor * bias)
-            return sum(row["sr_strict"] for row in measure(network) if row["perturbation"] != "none")
+            scale(factor)
+            return sum((float(row["sr_strict"]) for row in measure(network) if row["perturbation"] != "none"), 0.0)
 
-        with torch.no_grad():
-            best = max((1.0, *self.louder), key=held) if self.louder else 1.0
-            last.weight.copy_(best * weight)
-            last.bias.copy_(best * bias)
+        best = max((1.0, *self.louder), key=held) if self.louder else 1.0
+        scale(best)
         return "" if best == 1 else f"; noise times {best} before the clip, by the validation faces"
 
     def state(self) -> dict[str, Any]:
