@@ -154,19 +154,19 @@ class Away(Objective):
 
     def _undo(self, px_p: Tensor, y: Tensor, keys: list[str]) -> tuple[Tensor, float]:
         """The second term of (10), and the value of (8): both by one pass of G through what q makes of p(x_p)."""
+        met = px_p.detach().requires_grad_(True)
         with self.job.autocast():
-            undone = self.adversary(px_p).float()
+            undone = self.adversary(met).float()
         seen = undone.detach().requires_grad_(True)
         output = soft_clamp(self.manipulate(seen, keys))
         away = -self.adversarial_weight * self.distance(output, y).mean()
         phi = (output - y).square().mean()
         (towards_psi,) = torch.autograd.grad(away, seen, retain_graph=True)
         (towards_phi,) = torch.autograd.grad(phi, seen)
-        parameters = list(self.adversary.parameters())
-        gradients = torch.autograd.grad(undone, parameters, towards_phi, retain_graph=True)
-        self._phi.append((len(y), gradients))
-        # A value whose gradient at undone is that of the term, so that G is not passed again on the way back.
-        term = (undone * towards_psi).sum()
+        (towards_noise,) = torch.autograd.grad(undone, met, towards_psi, retain_graph=True)
+        self._phi.append((len(y), torch.autograd.grad(undone, list(self.adversary.parameters()), towards_phi)))
+        # A value whose gradient at p(x_p) is that of the term, so that neither G nor q is passed again on the way back.
+        term = (px_p * towards_noise).sum()
         return term - term.detach() + away.detach(), phi.item()
 
     def follow(self, at: int) -> None:
