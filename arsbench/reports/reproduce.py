@@ -48,7 +48,7 @@ class Step:
         settings: what it runs.
         tables: that are made from it.
         plots: likewise.
-        optional: left out, with a sentence, where its protectors have no weights.
+        optional: where its protectors have no weights, its rows of before are used, or it is left out with a sentence.
     """
 
     name: str
@@ -143,7 +143,7 @@ def reproduce(
     check_folder(out)
     wanted = steps(out, protector, manipulator, images, device)
     made = Reproduction(out)
-    todo = {step.name: minutes for step in wanted if (minutes := _minutes(step, made, progress())) is not None}
+    todo = {step.name: minutes for step in wanted if (minutes := minutes_of(step, made, progress())) is not None}
     for number, step in enumerate(wanted, 1):
         if step.name in made.skipped:
             note(f"step {number} of {len(wanted)}, {step.name}: left out, {made.skipped[step.name]}")
@@ -173,21 +173,20 @@ def reproduce(
     return made
 
 
-def _minutes(step: Step, made: Reproduction, progress: NoProgress) -> float | None:
+def minutes_of(step: Step, made: Reproduction, progress: NoProgress) -> float | None:
     """How long a step will take; ``None`` where it is done, or is left out."""
+    folder = Path(str(step.settings.out))
+    before = read_manifest(folder) if (folder / MANIFEST).exists() else {}
+    finished = before.get("state") == "finished"
     try:
         key = prepare(step.settings).plan.key
     except ArsbenchError as error:
         if not step.optional:
             raise
-        made.skipped[step.name] = str(error)
+        if not finished:
+            made.skipped[step.name] = str(error)
         return None
-    folder = Path(str(step.settings.out))
-    if (folder / MANIFEST).exists():
-        manifest = read_manifest(folder)
-        if manifest["plan"]["key"] == key and manifest.get("state") == "finished":
-            return None
-    return estimate(step.settings, progress).minutes
+    return None if finished and before["plan"]["key"] == key else estimate(step.settings, progress).minutes
 
 
 # --- what is written ------------------------------------------------------------------------------------------------

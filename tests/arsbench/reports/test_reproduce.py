@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 
 import arsbench
-from arsbench.reports.reproduce import steps
+from arsbench.reports.reproduce import Reproduction, Step, minutes_of, steps
+from arsbench.running.progress import NoProgress
+from arsbench.running.settings import Settings
 
 COMMAND = ["reproduce", "--protector", "fgsm", "--manipulator", "psp-mix,styleclip", "--images", "2"]
 
@@ -31,6 +33,18 @@ def test_the_sequence_covers_every_table_and_figure_of_the_paper(tmp_path: Path)
     made = steps(tmp_path, "fgsm")
     assert {kind for step in made for kind in step.tables} == {"leaderboard", "1", "2", "3", "5", "6"}
     assert {kind for step in made for kind in step.plots} == {"figure3", "figure4", "figure5", "pareto", "transfer"}
+
+
+def test_without_weights_a_finished_run_is_kept_and_another_left_out(tmp_path: Path) -> None:
+    def left(out: Path) -> bool:
+        made = Reproduction(tmp_path)
+        step = Step("ablations", Settings("ars_basic", "psp-mix", out=out), optional=True)
+        assert minutes_of(step, made, NoProgress()) is None
+        return "ablations" in made.skipped
+
+    arsbench.run("none", "psp-mix", level=0, images=1, out=tmp_path / "finished")
+    assert not left(tmp_path / "finished")
+    assert left(tmp_path / "missing")
 
 
 @pytest.mark.slow
