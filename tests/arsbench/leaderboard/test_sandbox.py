@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import shutil
 import socket
-import threading
 import tempfile
+import threading
 import time
 from pathlib import Path
 
