@@ -66,7 +66,7 @@ from arsbench.running.execute import execute
 from arsbench.running.settings import Settings
 
 out, workers = sys.argv[1], int(sys.argv[2])
-settings = Settings("pgd", "psp-mix", level="0,5", images=200, batch=10, cache=False, out=out, workers=workers)
+settings = Settings("pgd", "psp-mix", level="0,5", images=400, batch=10, cache=False, out=out, workers=workers)
 began = time.perf_counter()
 execute(settings)
 print(time.perf_counter() - began)
