@@ -20,7 +20,7 @@ from arsbench.running.references import LIMIT, ReferenceCache
 from arsbench.running.settings import Settings
 from arsbench.running.status import status
 
-PROBED = 12
+PROBED = 25
 """Images of the probe's passes; a pass of few costs more an image than one of many."""
 PROTECTED = 4
 """Images that every protector is timed on."""
