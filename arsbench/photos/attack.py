@@ -153,6 +153,7 @@ def _climb(
     seen: Sequence[Seen],
     grey: bool,
 ) -> Tensor:
+    """The noise that changes ``manipulators``, and as :func:`ensemble_noise`."""
     platform, reducers = views(), list(REDUCERS)
     side_by_side = x.device.type == "cpu" and all(model.thread_safe for model in manipulators)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -23,9 +23,10 @@ from arsbench.reports.table import Table
 from arsbench.reports.tables import tables
 from arsbench.reports.tables.table5 import ABLATIONS
 from arsbench.running import speed
+from arsbench.running.again import changed
 from arsbench.running.estimate import estimate
 from arsbench.running.execute import void_sentence
-from arsbench.running.manifest import MANIFEST, read_manifest
+from arsbench.running.manifest import MANIFEST, plan_document, read_manifest
 from arsbench.running.parts import atomic
 from arsbench.running.prepare import prepare
 from arsbench.running.progress import NoProgress
@@ -48,7 +49,8 @@ class Step:
         settings: what it runs.
         tables: that are made from it.
         plots: likewise.
-        optional: where its protectors have no weights, its rows of before are used, or it is left out with a sentence.
+        optional: where its protectors have no weights, its rows of before are used if its controls would be made alike
+            today; else it is left out with a sentence.
     """
 
     name: str
@@ -183,7 +185,8 @@ def minutes_of(step: Step, made: Reproduction, progress: NoProgress) -> float | 
     except ArsbenchError as error:
         if not step.optional:
             raise
-        if not finished:
+        controls = prepare(replace(step.settings, protector="none")).plan
+        if not finished or changed(before, {"plan": plan_document(controls)}):
             made.skipped[step.name] = str(error)
         return None
     return None if finished and before["plan"]["key"] == key else estimate(step.settings, progress).minutes

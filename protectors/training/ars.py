@@ -114,8 +114,7 @@ class Away(Objective):
         reached = dict(zip(("gain_robust", "gain_basic"), (gain.item() for gain in gains), strict=False))
         noises = [robust, basic] if learns_basic else [robust]
         cost = torch.stack([noise.square().mean() for noise in noises]).sum()
-        loss = self.noise_weight(NOISE_WEIGHT) * cost
-        loss = loss - torch.stack(gains).sum()
+        loss = self.noise_weight(NOISE_WEIGHT) * cost - torch.stack(gains).sum()
         if self.method.adversarial and at >= self.adversarial_from * steps:
             restored, phi = self._undo(px_p, references[1], keys)
             loss, reached = loss + restored, reached | {"phi": phi}

@@ -228,6 +228,13 @@ def test_towards_white_the_noise_stays_as_trained(tmp_path):
     assert torch.equal(network.g2.exit.weight, before)
 
 
+@pytest.mark.parametrize(("epsilon", "weight"), [(0.1, 10.0), (0.3, 10 / 9)])
+def test_the_largest_noise_costs_the_same_at_every_budget(tmp_path, epsilon, weight):
+    work = job(tmp_path, 1)
+    work.epsilon = epsilon
+    assert Away(Half(), work, ARS).noise_weight(10.0) == pytest.approx(weight)
+
+
 def gradient(part_, accumulate, checkpointing, tmp_path, folder):
     """The gradient that one step of a loss without draws hands to the optimiser."""
 

@@ -113,6 +113,7 @@ def test_a_failing_protector_exits_2_and_the_others_finish(cli, small, fake, pro
         (["run", "--protectr", "x"], "--protector"),
         (["status", "nowhere"], "is not a run"),
         (["table", "leaderboard", "nowhere"], "is not a run"),
+        (["list"], "Choose from: protectors, perturbations"),
         (["list", "protector"], "protectors"),
         (["train", "fgsm"], "has nothing to train"),
         (["train", "arss"], "did you mean"),
