@@ -41,8 +41,8 @@ class Manipulator(ABC):
 
     name: ClassVar[str]
     track: ClassVar[str] = "open"
-    weights_files: ClassVar[tuple[Path, ...]] = ()
-    """The weights files it loads, each with its card beside it; for ``arsbench list``."""
+    weights_files: ClassVar[tuple[str | Path, ...]] = ()
+    """The weights files it loads, each with its card beside it, as paths or ``PACKAGE:FILE``; for ``arsbench list``."""
     checkpoints: ClassVar[tuple[str, ...]] = ()
     """The checkpoints of the user's that it needs, by the names ``arsbench checkpoints list`` gives them."""
     training: ClassVar[str | None] = None

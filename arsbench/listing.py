@@ -13,6 +13,8 @@ from typing import Any
 from arsbench.named_sets import DEFAULT_SET, MANIPULATORS, PERTURBATION_SETS, PROTECTORS
 
 PACKAGE = "arsbench"
+FACTS = {"perturbation": ("levels",), "manipulator": ("track", "weights_files", "checkpoints")}
+"""What a list says of a kind beside the docstring: attributes of the class, assigned as literals."""
 
 
 def ordered(kind: str) -> list[str]:
@@ -22,24 +24,25 @@ def ordered(kind: str) -> list[str]:
     return list(dict.fromkeys([*(name for name in table if name in registered), *registered]))
 
 
-def shipped(kind: str, name: str) -> dict[str, Any] | None:
-    """Name, first line of the docstring, origin and a perturbation's levels.
+def shipped(kind: str, name: str) -> list[dict[str, Any]]:
+    """Name, first line of the docstring, origin, a perturbation's levels; of a manipulator :data:`FACTS`, by track.
 
-    ``None`` where another package registered the name, too, or the source alone does not say.
+    Nothing where another package registered the name, too, or the source alone does not say.
     """
     origins = {(point.dist.name, point.dist.version) if point.dist else ("", "") for point in _points(kind, name)}
     package, version = next(iter(origins), ("", ""))
     if len(origins) != 1 or package != PACKAGE:
-        return None
+        return []
     module, _, class_name = _points(kind, name)[0].value.partition(":")
-    found = _class(module, class_name)
-    if found is None or not (text := ast.get_docstring(found)):
-        return None
-    entry = {"name": name, "summary": text.splitlines()[0], "origin": f"{package} {version}", "usable": True}
-    if kind != "perturbation":
-        return entry
-    levels = _levels(module, class_name)
-    return None if levels is None else {**entry, "levels": levels}
+    entries = []
+    for cls in [class_name, *(_derived(module, class_name) if kind == "manipulator" else ())]:
+        found = _class(module, cls)
+        facts = {fact: _assigned(module, cls, fact) for fact in FACTS.get(kind, ())}
+        if found is None or not (text := ast.get_docstring(found)) or None in facts.values():
+            return []
+        entry = {"name": name, "summary": text.splitlines()[0], "origin": f"{package} {version}", "usable": True}
+        entries.append(entry | facts)
+    return entries
 
 
 @functools.cache
@@ -61,16 +64,27 @@ def _class(module: str, name: str) -> ast.ClassDef | None:
     return next((node for node in _parsed(module).body if isinstance(node, ast.ClassDef) and node.name == name), None)
 
 
-def _levels(module: str, name: str) -> Any:
+def _derived(module: str, name: str) -> list[str]:
+    """The classes of the module that name this one as a base."""
+    classes = [node for node in _parsed(module).body if isinstance(node, ast.ClassDef)]
+    return [cls.name for cls in classes if name in _bases(cls)]
+
+
+def _bases(cls: ast.ClassDef) -> list[str]:
+    return [base.id for base in cls.bases if isinstance(base, ast.Name)]
+
+
+def _assigned(module: str, name: str, fact: str) -> Any:
     """What the class, or the first base that the module defines or imports by name, assigns; ``None`` if no literal."""
     found = _class(module, name)
     for node in found.body if found else ():
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "levels":
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == fact:
             try:
                 return None if node.value is None else ast.literal_eval(node.value)
             except ValueError:
                 return None
-    bases = [base.id for base in found.bases if isinstance(base, ast.Name)] if found else []
     imports = [node for node in _parsed(module).body if isinstance(node, ast.ImportFrom) and node.module]
     of = {alias.name: str(node.module) for node in imports for alias in node.names}
-    return next((levels for base in bases if (levels := _levels(of.get(base, module), base)) is not None), None)
+    bases = _bases(found) if found else []
+    values = (_assigned(of.get(base, module), base, fact) for base in bases)
+    return next((value for value in values if value is not None), None)

@@ -97,7 +97,7 @@ class Psp(Manipulator):
     """What recon and mix share on both tracks: the model, frozen, in eval mode."""
 
     track: ClassVar[str] = "open"
-    weights_files: ClassVar[tuple[Path, ...]] = (WEIGHTS / "psp_open.safetensors",)
+    weights_files: ClassVar[tuple[str | Path, ...]] = ("arsbench.manipulators:weights/psp_open.safetensors",)
     training: ClassVar[str | None] = "arsbench.manipulators.training.psp:train"
     mix_from: ClassVar[int] = OPEN_MIX_FROM
 
@@ -206,7 +206,7 @@ class OfficialPsp(Psp):
     """The official model of the paper track: the checkpoint that the user added as ``psp``."""
 
     track: ClassVar[str] = "paper"
-    weights_files: ClassVar[tuple[Path, ...]] = ()
+    weights_files: ClassVar[tuple[str | Path, ...]] = ()
     checkpoints: ClassVar[tuple[str, ...]] = ("psp",)
     mix_from: ClassVar[int] = OFFICIAL_MIX_FROM
 

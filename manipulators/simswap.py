@@ -16,7 +16,6 @@ from torch import Tensor
 
 from arsbench.contracts import ArsbenchError, Manipulator
 from arsbench.draws import draw, seeded
-from arsbench.face_networks.loading import WEIGHTS as FACE_WEIGHTS
 from arsbench.face_networks.loading import load_face_recogniser, recogniser_sha256
 from arsbench.manipulators.networks.arcface import ArcFace
 from arsbench.manipulators.networks.simswap import SimSwapGenerator
@@ -56,9 +55,9 @@ class SimSwap(Manipulator):
     thread_safe: ClassVar[bool] = True
     track: ClassVar[str] = "open"
     training: ClassVar[str | None] = "arsbench.manipulators.training.simswap:train"
-    weights_files: ClassVar[tuple[Path, ...]] = (
-        WEIGHTS / "simswap_open.safetensors",
-        FACE_WEIGHTS / "face_recogniser.safetensors",
+    weights_files: ClassVar[tuple[str | Path, ...]] = (
+        "arsbench.manipulators:weights/simswap_open.safetensors",
+        "arsbench.face_networks:weights/face_recogniser.safetensors",
     )
 
     def set_up(self) -> None:
@@ -112,7 +111,7 @@ class OfficialSimSwap(SimSwap):
     """G(x, c) by the official generator and ArcFace: the checkpoints that the user added."""
 
     track: ClassVar[str] = "paper"
-    weights_files: ClassVar[tuple[Path, ...]] = ()
+    weights_files: ClassVar[tuple[str | Path, ...]] = ()
     checkpoints: ClassVar[tuple[str, ...]] = ("simswap", "arcface")
 
     def build(self) -> SimSwapGenerator:

@@ -22,8 +22,9 @@ from arsbench.manipulators.networks.combined import STYLECLIP_STRENGTH
 from arsbench.manipulators.networks.psp_encoder import E4eEncoder, fuse_batch_norms
 from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
 from arsbench.manipulators.networks.stylegan2 import StyleGAN2, fold_scales
-from arsbench.manipulators.official.checkpoints import LEVELS, kept
+from arsbench.manipulators.official.checkpoints import LEVELS
 from arsbench.manipulators.official.checkpoints import load as load_checkpoint
+from arsbench.manipulators.official.kept import kept
 from arsbench.manipulators.psp import OPEN_SHAPE, PspModel, open_model
 from arsbench.weights import combined_sha256, load_weights
 
@@ -115,9 +116,9 @@ class StyleClip(Manipulator):
     thread_safe: ClassVar[bool] = True
     track: ClassVar[str] = "open"
     training: ClassVar[str | None] = "arsbench.manipulators.training.styleclip:train"
-    weights_files: ClassVar[tuple[Path, ...]] = (
-        WEIGHTS / "styleclip_open.safetensors",
-        WEIGHTS / "psp_open.safetensors",
+    weights_files: ClassVar[tuple[str | Path, ...]] = (
+        "arsbench.manipulators:weights/styleclip_open.safetensors",
+        "arsbench.manipulators:weights/psp_open.safetensors",
     )
 
     def set_up(self) -> None:
@@ -162,7 +163,7 @@ class OfficialStyleClip(StyleClip):
     """G(x, c) by the official e4e encoder and the mappers that the user added, each with its own decoder."""
 
     track: ClassVar[str] = "paper"
-    weights_files: ClassVar[tuple[Path, ...]] = ()
+    weights_files: ClassVar[tuple[str | Path, ...]] = ()
     checkpoints: ClassVar[tuple[str, ...]] = ("e4e", "styleclip-*")
 
     def build(self) -> StyleClipParts:

@@ -46,7 +46,7 @@ def list_checkpoints(as_json: bool) -> int:
     \b
     Example:  arsbench checkpoints list
     """
-    from arsbench.manipulators.official import checkpoints as official
+    from arsbench.manipulators.official import kept as official
 
     found = official.kept()
     if as_json:
@@ -68,7 +68,7 @@ def verify_checkpoints() -> int:
     \b
     Example:  arsbench checkpoints verify
     """
-    from arsbench.manipulators.official import checkpoints as official
+    from arsbench.manipulators.official import kept as official
 
     damaged = 0
     for c in official.kept():

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from arsbench.cards import read_card
 from arsbench.running.references import default_folder
-from arsbench.weights import read_card
 
 WEIGHT_FOLDERS = (
     ("arsbench", "shipped"),

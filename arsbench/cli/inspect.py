@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from arsbench.cli.output import DONE, FINDING
-
-if TYPE_CHECKING:
-    from arsbench.contracts import Manipulator
 
 KINDS = ("protectors", "perturbations", "manipulators", "tracks")
 
@@ -55,53 +52,51 @@ def _entries(kind: str) -> list[dict[str, Any]]:
     if kind == "tracks":
         return [{"name": name, "summary": f"{n} x {n} pixels", "size": n} for name, n in TRACK_SIZES.items()]
     singular = kind.removesuffix("s")
-    entries: list[dict[str, Any]] = []
-    for name in ordered(singular):
-        known = None if kind == "manipulators" else shipped(singular, name)
-        entries += [known] if known else _loaded(singular, name)
-    return entries
+    found = [entry for name in ordered(singular) for entry in shipped(singular, name) or _loaded(singular, name)]
+    return [_with_weights(entry) if kind == "manipulators" and entry["usable"] else entry for entry in found]
 
 
 def _loaded(kind: str, name: str) -> list[dict[str, Any]]:
-    """What the class says: of another package's methods, and of manipulators, on each track."""
+    """What the class says: of another package's methods, of manipulators on each track."""
     from arsbench import registry
     from arsbench.contracts import ArsbenchError
+    from arsbench.listing import FACTS
     from arsbench.named_sets import TRACK_SIZES
 
     try:
         method = registry.find(kind, name)
     except ArsbenchError as error:
         return [{"name": name, "summary": str(error), "usable": False}]
-    if kind == "manipulator":
-        return [_manipulator(cls, method.origin) for t in TRACK_SIZES if (cls := method.cls.on(t)) is not None]
-    entry = {"name": name, "summary": registry.summary(method.cls), "origin": method.origin, "usable": True}
-    return [entry | ({"levels": method.cls.levels} if kind == "perturbation" else {})]
+    classes = [method.cls.on(track) for track in TRACK_SIZES] if kind == "manipulator" else [method.cls]
+    return [
+        {"name": name, "summary": registry.summary(cls), "origin": method.origin, "usable": True}
+        | {fact: getattr(cls, fact) for fact in FACTS.get(kind, ())}
+        for cls in classes
+        if cls is not None
+    ]
 
 
-def _manipulator(cls: type[Manipulator], origin: str) -> dict[str, Any]:
+def _with_weights(entry: dict[str, Any]) -> dict[str, Any]:
+    """A manipulator's entry with what its files and the user's checkpoints were found to be."""
     from fnmatch import fnmatch
 
-    from arsbench import registry
-    from arsbench.manipulators.official.checkpoints import kept
+    from arsbench.cards import read_card, weights_file
+    from arsbench.manipulators.official.kept import kept
     from arsbench.named_sets import TRACK_SIZES
-    from arsbench.weights import read_card
 
-    cards = [read_card(path.with_suffix(".json")) for path in cls.weights_files]
+    needed = entry["checkpoints"]
+    cards = [read_card(weights_file(file).with_suffix(".json")) for file in entry["weights_files"]]
     weights = [{"file": c.name, "sha256": c.sha256, "licence": c.licence, "found": c.found} for c in cards]
-    own = kept() if cls.checkpoints else []
-    missing = [wanted for wanted in cls.checkpoints if not any(fnmatch(c.name, wanted) for c in own)]
+    own = kept() if needed else []
+    missing = [wanted for wanted in needed if not any(fnmatch(c.name, wanted) for c in own)]
     weights += [
         {"file": c.name, "sha256": c.card.get("sha256", ""), "licence": "the user's", "found": str(c.path)}
         for c in own
-        if any(fnmatch(c.name, wanted) for wanted in cls.checkpoints)
+        if any(fnmatch(c.name, wanted) for wanted in needed)
     ]
-    return {
-        "name": cls.name,
-        "summary": registry.summary(cls),
-        "origin": origin,
-        "usable": True,
-        "track": cls.track,
-        "size": TRACK_SIZES.get(cls.track),
+    about = {fact: entry[fact] for fact in ("name", "summary", "origin", "usable", "track")}
+    return about | {
+        "size": TRACK_SIZES.get(entry["track"]),
         "weights": weights,
         "missing": missing,
         "ready": all(card.well for card in cards) and not missing,

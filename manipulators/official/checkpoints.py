@@ -6,7 +6,6 @@ it came in: ``psp``, ``e4e``, ``simswap``, ``arcface``, and ``styleclip-NAME`` f
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -22,12 +21,12 @@ from torch import Tensor, nn
 
 from arsbench.contracts import ArsbenchError
 from arsbench.errors import describe
-from arsbench.folders import cache_home, find_cache_home
 from arsbench.manipulators.networks.arcface import ArcFace
 from arsbench.manipulators.networks.psp_encoder import E4eEncoder, PspEncoder
 from arsbench.manipulators.networks.simswap import SimSwapGenerator
 from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
 from arsbench.manipulators.networks.stylegan2 import StyleGAN2
+from arsbench.manipulators.official.kept import Kept, checkpoints_folder, file_sha256, kept, verify
 from arsbench.manipulators.official.restricted_reader import Stub, read_checkpoint, tensors_of
 
 STYLE = 512
@@ -52,26 +51,6 @@ class Converted:
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Kept:
-    """One checkpoint that was added.
-
-    Attributes:
-        name: ``psp``, ``styleclip-angry``, ...
-        path: of the safetensors file.
-        card: what is known of it.
-    """
-
-    name: str
-    path: Path
-    card: dict[str, Any]
-
-
-def checkpoints_folder() -> Path:
-    """``checkpoints`` in :func:`arsbench.folders.cache_home`."""
-    return cache_home() / "checkpoints"
 
 
 # --- the layouts ----------------------------------------------------------------------------------------------------
@@ -304,7 +283,7 @@ def add(kind: str, path: Path, edit: str | None = None) -> tuple[Kept, tuple[str
         **converted.facts,
         "precision": ", ".join(sorted(kinds)),
         "source": path.name,
-        "source_sha256": _sha256(path),
+        "source_sha256": file_sha256(path),
         "licence": "the checkpoint's own; it was brought by the user",
     }
     folder = checkpoints_folder()
@@ -312,7 +291,7 @@ def add(kind: str, path: Path, edit: str | None = None) -> tuple[Kept, tuple[str
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, partial)
-        card["sha256"] = _sha256(partial)
+        card["sha256"] = file_sha256(partial)
         partial.replace(target)
         target.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
     except OSError as error:
@@ -321,32 +300,6 @@ def add(kind: str, path: Path, edit: str | None = None) -> tuple[Kept, tuple[str
             f"the checkpoint cannot be kept in {folder} ({error}); set XDG_CACHE_HOME to a folder of yours"
         ) from error
     return Kept(name, target, card), converted.notes
-
-
-def kept() -> list[Kept]:
-    """Every checkpoint that was added, by name."""
-    found: list[Kept] = []
-    if find_cache_home() is None:
-        return found
-    for path in sorted(checkpoints_folder().glob("*.json")):
-        try:
-            card = json.loads(path.read_text())
-        except ValueError:
-            card = {}
-        found.append(Kept(path.stem, path.with_suffix(".safetensors"), card if isinstance(card, dict) else {}))
-    return found
-
-
-def verify(checkpoint: Kept) -> str | None:
-    """What is wrong with a kept file, in one sentence, or ``None``; hashes it whole."""
-    again = "; add the checkpoint again"
-    if not checkpoint.card.get("sha256"):
-        return f"its card {checkpoint.path.with_suffix('.json')} cannot be read{again}"
-    if not checkpoint.path.is_file():
-        return f"its file {checkpoint.path} is missing{again}"
-    if _sha256(checkpoint.path) != checkpoint.card["sha256"]:
-        return f"its file {checkpoint.path} is damaged: its SHA-256 differs from its card's{again}"
-    return None
 
 
 def load(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -370,11 +323,3 @@ def load(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except SafetensorError as error:
         raise ArsbenchError(f"the checkpoint {checkpoint.path} cannot be read; add it again") from error
     return {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}, checkpoint.card
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()

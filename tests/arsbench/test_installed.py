@@ -67,6 +67,8 @@ def test_a_package_of_one_file_with_an_entry_point_is_found(tmp_path):
         ["status", "nowhere"],
         ["list", "protectors"],
         ["list", "perturbations"],
+        ["list", "manipulators"],
+        ["checkpoints", "list"],
         ["list", "tracks"],
     ],
 )

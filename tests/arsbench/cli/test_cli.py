@@ -11,6 +11,7 @@ import time
 import pytest
 from PIL import Image
 
+from arsbench.cards import weights_file
 from arsbench.cli import commands, execute_command
 from arsbench.manipulators.psp import PspRecon
 
@@ -174,7 +175,7 @@ def test_list(cli, kind):
 def test_list_manipulators_says_which_weights_under_which_licence_and_whether_ready(cli):
     entries = {(e["name"], e["track"]): e for e in json.loads(cli("list", "manipulators", "--json")[1])}
     recon = entries["psp-recon", "open"]
-    card = json.loads(PspRecon.weights_files[0].with_suffix(".json").read_text())
+    card = json.loads(weights_file(PspRecon.weights_files[0]).with_suffix(".json").read_text())
     assert (recon["track"], recon["size"], recon["ready"]) == ("open", 64, True)
     assert [(w["sha256"], w["licence"]) for w in recon["weights"]] == [(card["sha256"], "MIT")]
     line = next(line for line in cli("list", "manipulators")[1].splitlines() if line.startswith("psp-recon "))
@@ -183,7 +184,7 @@ def test_list_manipulators_says_which_weights_under_which_licence_and_whether_re
 
 
 def test_a_manipulator_without_its_weights_is_listed_as_not_ready(cli, monkeypatch, tmp_path):
-    monkeypatch.setattr(PspRecon, "weights_files", (tmp_path / "psp_open.safetensors",))
+    monkeypatch.setattr("arsbench.cards.weights_file", lambda file: tmp_path / str(file).rpartition("/")[2])
     entry = next(e for e in json.loads(cli("list", "manipulators", "--json")[1]) if e["name"] == "psp-recon")
     assert entry["ready"] is False
     assert "  not ready  " in cli("list", "manipulators")[1]

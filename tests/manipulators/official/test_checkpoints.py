@@ -29,7 +29,7 @@ from arsbench.manipulators.networks.psp_encoder import E4eEncoder, PspEncoder, S
 from arsbench.manipulators.networks.simswap import SimSwapGenerator
 from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
 from arsbench.manipulators.networks.stylegan2 import StyleGAN2
-from arsbench.manipulators.official import checkpoints
+from arsbench.manipulators.official import checkpoints, kept
 
 CASES = Path(__file__).parents[2] / "fixtures" / "cases" / "checkpoints"
 STYLE, SIZE, ROWS = 8, 64, 10
@@ -424,21 +424,21 @@ def test_counters_that_older_files_lack_are_filled_in(tmp_path):
 
 def test_a_checkpoint_is_kept_in_its_own_precision_with_the_hash_of_its_source(tmp_path):
     torch.save(generator().half().state_dict(), tmp_path / "g.pth")
-    kept, _ = checkpoints.add("simswap", tmp_path / "g.pth")
-    assert kept.card["precision"] == "float16"
-    assert kept.card["source_sha256"] == checkpoints._sha256(tmp_path / "g.pth")
-    assert json.loads(kept.path.with_suffix(".json").read_text()) == kept.card
+    added, _ = checkpoints.add("simswap", tmp_path / "g.pth")
+    assert added.card["precision"] == "float16"
+    assert added.card["source_sha256"] == kept.file_sha256(tmp_path / "g.pth")
+    assert json.loads(added.path.with_suffix(".json").read_text()) == added.card
     assert checkpoints.load("simswap")[0]["down1.0.weight"].dtype == torch.float32
 
 
 def test_a_kept_file_that_is_damaged_is_found_and_not_used(tmp_path):
     add_simswap(tmp_path)
-    kept = next(found for found in checkpoints.kept() if found.name == "simswap")
-    assert checkpoints.verify(kept) is None
-    data = bytearray(kept.path.read_bytes())
+    simswap = next(found for found in kept.kept() if found.name == "simswap")
+    assert kept.verify(simswap) is None
+    data = bytearray(simswap.path.read_bytes())
     data[-1] ^= 1
-    kept.path.write_bytes(data)
-    assert "damaged" in checkpoints.verify(kept)
+    simswap.path.write_bytes(data)
+    assert "damaged" in kept.verify(simswap)
     with pytest.raises(ArsbenchError, match=r"damaged.*add the checkpoint again"):
         arsbench.load_manipulator("simswap", "paper")
 
