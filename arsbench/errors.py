@@ -13,7 +13,13 @@ class Stopped(KeyboardInterrupt):
         self.signal = signal
 
 
+LONGEST_MESSAGE = 200
+
+
 def describe(error: BaseException) -> str:
-    """An exception in one line: its type and the first line of its message."""
+    """An exception in one line: its type and the first line of its message, as far as it is short."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    end = " ..." if len(lines[0]) > LONGEST_MESSAGE else ""
+    return f"{type(error).__name__}: {lines[0][:LONGEST_MESSAGE]}{end}"

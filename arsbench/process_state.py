@@ -7,6 +7,7 @@ from, would change the rows of the methods that come after it, and these would b
 from __future__ import annotations
 
 import contextlib
+import gc
 import locale
 import os
 import random
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
+from PIL import Image, ImageFile
 
 CPU = torch.device("cpu")
 
@@ -114,6 +116,7 @@ OF_THE_PROCESS = (
         Setting(f"cudnn.{name}", *_attribute(torch.backends.cudnn, name))
         for name in ("enabled", "benchmark", "deterministic")
     ),
+    Setting("torch's oneDNN", *_attribute(torch.backends.mkldnn, "enabled")),
     Setting("numpy's error handling", np.geterr, lambda value: np.seterr(**value)),
     Setting("the working folder", os.getcwd, os.chdir),
     *(Setting(f"sys.{name}", *_attribute(sys, name)) for name in ("stdout", "stderr")),
@@ -123,6 +126,10 @@ OF_THE_PROCESS = (
         "the locale", lambda: locale.setlocale(locale.LC_ALL), lambda value: locale.setlocale(locale.LC_ALL, value)
     ),
     Setting("the umask", _umask, os.umask),
+    Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    Setting("garbage collection", gc.isenabled, lambda value: gc.enable() if value else gc.disable()),
+    Setting("Pillow's largest picture", *_attribute(Image, "MAX_IMAGE_PIXELS")),
+    Setting("whether Pillow reads truncated files", *_attribute(ImageFile, "LOAD_TRUNCATED_IMAGES")),
     *(_handler_of(name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM") if hasattr(signal, name)),
 )
 """What all threads share; looked at and put back from the main thread alone."""

@@ -32,7 +32,7 @@ from arsbench.cli import (
     train,
 )
 from arsbench.cli.output import BAD_INPUT, DONE, INTERRUPTED, PIPE_CLOSED, Group, PipeClosed, say
-from arsbench.cli.surroundings import prepare_process, stopped_by_signals
+from arsbench.cli.surroundings import prepare_process, say_what_threads_raise, stopped_by_signals
 from arsbench.errors import ArsbenchError, describe
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -84,6 +84,7 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the ``arsbench`` command; exits."""
+    say_what_threads_raise()
     code = execute_command(arguments)
     try:
         for stream in (sys.stdout, sys.stderr):

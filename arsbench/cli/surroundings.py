@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from arsbench.errors import Stopped
+from arsbench.cli.output import say
+from arsbench.errors import Stopped, describe
 from arsbench.folders import give_matplotlib_a_folder
 
 
@@ -25,6 +26,22 @@ def prepare_process() -> None:
             stream.reconfigure(errors="replace")
     os.environ["MPLBACKEND"] = "agg"
     give_matplotlib_a_folder()
+
+
+def say_what_threads_raise() -> None:
+    """An exception that ends a thread of a method's, or that Python ignores, becomes one sentence on stderr."""
+    if os.environ.get("ARSBENCH_DEBUG") == "1":
+        return
+
+    def in_a_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and args.exc_type is not SystemExit:
+            say(f"a thread that a method started ended with {describe(args.exc_value)}; ARSBENCH_DEBUG=1 shows where")
+
+    def ignored(args: sys.UnraisableHookArgs) -> None:
+        if args.exc_value is not None:
+            say(f"{describe(args.exc_value)} was ignored, where none can be raised; ARSBENCH_DEBUG=1 shows where")
+
+    threading.excepthook, sys.unraisablehook = in_a_thread, ignored
 
 
 @contextlib.contextmanager

@@ -73,7 +73,7 @@ def audit(x: Tensor, x_p: object, epsilon: float, protector_name: str, keys: Seq
         The delivered protected faces ``[B, 3, H, W]``, float32.
 
     Raises:
-        ArsbenchError: not a tensor, another shape or dtype, a value that is not finite, or a change of more than
+        ArsbenchError: not a dense tensor, another shape or dtype, a value that is not finite, or a change of more than
             ``epsilon + 1/255 + 1e-6``.
     """
     names = list(keys) if keys is not None else [f"number {i} of the batch" for i in range(len(x))]
@@ -90,6 +90,9 @@ def audit(x: Tensor, x_p: object, epsilon: float, protector_name: str, keys: Seq
     if x_p.dtype != torch.float32:
         dtype = str(x_p.dtype).removeprefix("torch.")
         raise ArsbenchError(f"{who} returned {dtype} for image '{names[0]}'; protect() must return float32 in [-1, 1]")
+    if x_p.layout != torch.strided or x_p.is_meta:
+        what = "a tensor without values (of the device meta)" if x_p.is_meta else "a sparse tensor"
+        raise ArsbenchError(f"{who} returned {what} for image '{names[0]}'; protect() must return a dense tensor")
     # Before rounding: clip and round turn an infinite value into an ordinary one.
     bad = ~torch.isfinite(x_p.detach()).flatten(1).all(1)
     if bool(bad.any()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageFile
 
 from arsbench.process_state import ProcessExit, exits_refused, undisturbed
 
@@ -42,6 +44,15 @@ from arsbench.process_state import ProcessExit, exits_refused, undisturbed
         (lambda: os.environ.update(XDG_CACHE_HOME="/nowhere"), lambda: os.environ.get("XDG_CACHE_HOME"), "environment"),
         (lambda: warnings.simplefilter("error"), lambda: [f[0] for f in warnings.filters], "warnings as errors"),
         (lambda: os.umask(0o777), lambda: [os.umask(mask := os.umask(0o22)), mask][1], "the umask"),
+        (lambda: sys.setrecursionlimit(5000), sys.getrecursionlimit, "the recursion limit"),
+        (gc.disable, gc.isenabled, "garbage collection (True became False)"),
+        (lambda: setattr(torch.backends.mkldnn, "enabled", False), lambda: torch.backends.mkldnn.enabled, "oneDNN"),
+        (lambda: setattr(Image, "MAX_IMAGE_PIXELS", 10), lambda: Image.MAX_IMAGE_PIXELS, "Pillow's largest picture"),
+        (
+            lambda: setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True),
+            lambda: ImageFile.LOAD_TRUNCATED_IMAGES,
+            "truncated files",
+        ),
     ],
 )
 def test_what_is_left_behind_is_put_back_and_named(disturb, read, named, tmp_path, monkeypatch):

@@ -139,3 +139,23 @@ def test_a_method_that_exits_is_a_failure_and_a_sentence(tmp_path, monkeypatch, 
     assert len([line for line in said.err.splitlines() if line.startswith("arsbench: ")]) == 1
     assert "brighten" in said.out
     assert status("here").state == "failed"
+
+
+def test_what_a_methods_thread_raises_is_a_sentence(tmp_path):
+    method = tmp_path / "mine.py"
+    method.write_text(
+        "import threading\n"
+        "from arsbench.contracts import Protector\n"
+        "class Mine(Protector):\n"
+        "    name = 'mine'\n"
+        "    def protect(self, x, keys):\n"
+        "        thread = threading.Thread(target=lambda: 1 / 0)\n"
+        "        thread.start()\n"
+        "        thread.join()\n"
+        "        return x\n"
+    )
+    words = ("--manipulator", f"{HERE / 'fakes.py'}:Mirror", "--level", "0", "--images", "1", "--out", tmp_path / "run")
+    done = command("run", "--protector", f"{method}:Mine", *words)
+    assert done.returncode == 0
+    assert b"a thread that a method started ended with ZeroDivisionError: division by zero" in done.stderr
+    assert b"Traceback" not in done.stderr

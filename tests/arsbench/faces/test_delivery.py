@@ -69,6 +69,8 @@ def test_values_that_rounding_would_hide_are_found(value: float) -> None:
         (faces()[0], r"shape \[3, 8, 8\]"),
         (faces().double(), "float64"),
         (to_bytes(faces()).movedim(-1, -3), "uint8"),
+        (faces().to_sparse(), "a sparse tensor"),
+        (faces().to("meta"), "a tensor without values"),
         (faces().numpy(), "ndarray"),
         (None, "NoneType"),
     ],
