@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import click
+
+from arsbench.cli.output import PATH
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
 OPTIONS = (
     click.option("--name", required=True, help="As it will stand on the board."),
-    click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Its folder, made anew."),
+    click.option("--out", required=True, type=PATH, metavar="DIR", help="Its folder, made anew."),
     click.option("--author", "authors", multiple=True, required=True, help="Once for each author."),
     click.option("--paper", default="", help="Its title or address."),
     click.option("--code", default="", help="Where its code is public."),
     click.option("--licence", default="MIT", show_default=True, help="Of what is submitted."),
     click.option("--track", default="open", show_default=True, help="open or paper."),
-    click.option(
-        "--with", "beside", multiple=True, type=click.Path(path_type=Path), help="A file that it reads beside its own."
-    ),
+    click.option("--with", "beside", multiple=True, type=PATH, help="A file that it reads beside its own."),
 )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arsbench.cli.authorship import authorship
-from arsbench.cli.output import BAD_INPUT, DONE, FINDING, Group, say
+from arsbench.cli.output import BAD_INPUT, DONE, FINDING, PATH, Group, say
 
 if TYPE_CHECKING:
     from arsbench.leaderboard.check import Report
@@ -95,7 +95,7 @@ def _show(report: Report) -> None:
     "runs",
     metavar="RUN",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A run that has rows of the grid already.",
 )
 @click.option("--open-pr", is_flag=True, help="Run the git commands of the pull request, too.")

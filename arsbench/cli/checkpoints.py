@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from arsbench.cli.output import DONE, FINDING, Group, say
+from arsbench.cli.output import DONE, FINDING, PATH, Group, say
 
 
 @click.group(cls=Group)
@@ -21,7 +21,7 @@ def checkpoints() -> None:
 
 @checkpoints.command("add")
 @click.argument("kind", type=click.Choice(("psp", "e4e", "simswap", "arcface", "styleclip")))
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option("--edit", metavar="NAME", help="What a StyleCLIP edit is called.  [default: the file's name]")
 def add_checkpoint(kind: str, file: Path, edit: str | None) -> int:
     """Read a checkpoint as it was published, check it key by key and keep it as safetensors; runs nothing of it.

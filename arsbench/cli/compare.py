@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from arsbench.cli.output import DONE, say
+from arsbench.cli.output import DONE, PATH, say
 
 
 @click.command("compare-paper")
-@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=PATH)
 @click.option(
     "--format", "format_", default="markdown", show_default=True, help="markdown, latex or csv (cells alone)."
 )

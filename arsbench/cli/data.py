@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from arsbench.cli.output import DONE, Group
+from arsbench.cli.output import DONE, PATH, Group
 
 if TYPE_CHECKING:
     from arsbench.faces.datasets import Dataset
@@ -24,7 +24,7 @@ def data() -> None:
 
 @data.command("add")
 @click.argument("name", type=click.Choice(("ffhq", "vggface2")))
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=PATH)
 @click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be read as pictures.")
 def add_data(name: str, folder: Path, skip_bad: bool) -> int:
     """Divide your copy into train, validation and test, hash its files and keep the manifest; copies no picture.

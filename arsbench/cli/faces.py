@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from arsbench.cli.output import DONE, Group
+from arsbench.cli.output import DONE, PATH, Group
 
 
 @click.group(cls=Group)
@@ -19,7 +19,7 @@ def faces() -> None:
 
 
 @faces.command("export")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=PATH)
 @click.option("--images", type=click.IntRange(min=1), default=100, show_default=True, help="The first so many.")
 @click.option("--split", default="test", show_default=True, help="train, val or test.")
 @click.option("--track", default="open", show_default=True, help="open or paper.")

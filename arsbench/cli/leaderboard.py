@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from arsbench.cli.authorship import authorship
-from arsbench.cli.output import DONE, FINDING, Group
+from arsbench.cli.output import DONE, FINDING, PATH, Group
 from arsbench.cli.site import ENTRIES, REMOVALS, build
 
 
@@ -23,10 +23,8 @@ def leaderboard() -> None:
 
 
 @leaderboard.command("show")
-@click.argument("folder", metavar="[ENTRIES]", type=click.Path(path_type=Path), default=ENTRIES)
-@click.option(
-    "--removals", type=click.Path(path_type=Path), default=REMOVALS, show_default=True, help="Folder of removals."
-)
+@click.argument("folder", metavar="[ENTRIES]", type=PATH, default=ENTRIES)
+@click.option("--removals", type=PATH, default=REMOVALS, show_default=True, help="Folder of removals.")
 @click.option("--track", default="open", show_default=True, help="open or paper.")
 @click.option("--columns", help="Metrics, a comma list, or all.  [default: sr_strict, its worst case, sr, ...]")
 @click.option(
@@ -63,7 +61,7 @@ def show(folder: Path, removals: Path, track: str, columns: str | None, format_:
 
 
 @leaderboard.command("verify")
-@click.argument("folder", metavar="ENTRY", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="ENTRY", type=PATH)
 @click.option("--tier", type=click.IntRange(0, 2), default=1, show_default=True, help="0 files, 1 some cells, 2 all.")
 @click.option("--seed", type=int, help="Of the cells of tier 1, to repeat a verification.  [default: drawn now]")
 @click.option(
@@ -71,7 +69,7 @@ def show(folder: Path, removals: Path, track: str, columns: str | None, format_:
 )
 @click.option("--seconds", type=float, help="For the method's process.  [default: 120 and 30 a picture]")
 @click.option("--memory", type=float, default=6, show_default=True, help="GiB for the method's process.")
-@click.option("--entries", type=click.Path(path_type=Path), default=ENTRIES, show_default=True, help="Of a removal.")
+@click.option("--entries", type=PATH, default=ENTRIES, show_default=True, help="Of a removal.")
 @click.option("--record", is_flag=True, help="Append the result to ENTRY/verification.json.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def verify(
@@ -131,7 +129,7 @@ def verify(
 @leaderboard.command("attack")
 @click.argument("removal")
 @authorship
-@click.option("--entry", "entries", multiple=True, type=click.Path(path_type=Path), help="Folder; once for each.")
+@click.option("--entry", "entries", multiple=True, type=PATH, help="Folder; once for each.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def attack(entries: tuple[Path, ...], as_json: bool, **given: Any) -> int:
     """Try a removal - a perturbation, by name or FILE.py:Class - on the entries of the board.
@@ -168,7 +166,7 @@ def _number(value: float | None) -> str:
 
 
 @leaderboard.command("withdraw")
-@click.argument("folder", metavar="ENTRY", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="ENTRY", type=PATH)
 @click.option("--reason", required=True, help="One sentence, shown on the board.")
 def withdraw(folder: Path, reason: str) -> int:
     """Mark an entry as withdrawn; it stays on the board, without a rank.

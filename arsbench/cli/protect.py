@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arsbench.cli.output import BAD_INPUT, DONE, FINDING, say
+from arsbench.cli.output import BAD_INPUT, DONE, FINDING, PATH, say
 
 if TYPE_CHECKING:
     from arsbench.photos.protect import Outcome
@@ -22,7 +22,7 @@ PHOTO_SUFFIXES = frozenset(
 
 
 @click.command()
-@click.argument("photos", metavar="PHOTO...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("photos", metavar="PHOTO...", nargs=-1, required=True, type=PATH)
 @click.option(
     "--protector", default="ensemble", show_default=True, help="ensemble, a protector's name, or FILE.py:Class."
 )
@@ -52,7 +52,7 @@ PHOTO_SUFFIXES = frozenset(
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
 @click.option("--track", default="open", show_default=True, help="open or paper: whose manipulators.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_OUT, show_default=True, metavar="DIR")
+@click.option("--out", type=PATH, default=DEFAULT_OUT, show_default=True, metavar="DIR")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def protect(photos: Sequence[Path], out: Path, as_json: bool, no_verify: bool, **options: Any) -> int:
     """Protect your own photos, or folders of them, at their full size.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from arsbench.cli.output import DONE, say
+from arsbench.cli.output import DONE, PATH, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("kind")
-@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=PATH)
 @click.option("--format", "format_", default="markdown", show_default=True, help="markdown, latex or csv.")
 @click.option("--partial", is_flag=True, help="Show cells that lack images, too, with n.")
 @click.option("--epsilon", help="Of several budgets only these: 0.3, or a comma list.")
@@ -51,9 +51,9 @@ def table(
 
 @click.command()
 @click.argument("kind")
-@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=PATH)
 @click.option("--format", "format_", default="png", show_default=True, help="png, pdf or svg.")
-@click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: RUN/figures/KIND.FORMAT]")
+@click.option("--out", type=PATH, help="The file.  [default: RUN/figures/KIND.FORMAT]")
 @click.option("--partial", is_flag=True, help="Show cells that lack images, too.")
 @click.option("--protector", help="figure3, figure4: of the run's protectors only these.")
 @click.option("--manipulator", help="figure3, figure4: of the run's manipulators only these.")

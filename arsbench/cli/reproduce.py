@@ -6,13 +6,11 @@ from pathlib import Path
 
 import click
 
-from arsbench.cli.output import BAD_INPUT, DONE, FINDING, say
+from arsbench.cli.output import BAD_INPUT, DONE, FINDING, PATH, say
 
 
 @click.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results/paper"), show_default=True, help="Folder."
-)
+@click.option("--out", type=PATH, default=Path("results/paper"), show_default=True, help="Folder.")
 @click.option("--protector", help="Of the runs but the ablations.  [default: all,ars_tuned]")
 @click.option("--manipulator", default="all", show_default=True, help="Names or a comma list.")
 @click.option("--images", type=int, help="How many faces.  [default: 100]")

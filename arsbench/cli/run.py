@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from arsbench.cli.output import BAD_INPUT, DONE, FINDING, console, say
+from arsbench.cli.output import BAD_INPUT, DONE, FINDING, PATH, console, say
 from arsbench.running.settings import DEFAULTS, IMAGES
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def setting(name: str, help: str, **more: Any) -> Callable[[Command], Command]:
 @setting("device", "auto, cpu or cuda.")
 @click.option("--batch", type=int, help="Images at a time; the rows do not depend on it.  [default: what fits]")
 @setting("precision", "float32 or bfloat16, of the manipulators.")
-@click.option("--faces", type=click.Path(path_type=Path), metavar="DIR", help="A folder of your own pictures.")
+@click.option("--faces", type=PATH, metavar="DIR", help="A folder of your own pictures.")
 @click.option("--skip-bad", is_flag=True, help="Leave out pictures of --faces that cannot be read.")
 @click.option("--identity", is_flag=True, help="Fill the identity columns, too; takes about twice as long.")
 @setting("weights", "own, or random: speed of the paper track's models.")
@@ -49,7 +49,7 @@ def setting(name: str, help: str, **more: Any) -> Callable[[Command], Command]:
 @setting("workers", "Processes, or actors of Ray.", type=int)
 @click.option("--address", metavar="ADDRESS", help="Of a Ray cluster.")
 @setting("hung-after", "Seconds without a row after which a worker is ended and replaced.", type=float)
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder.  [default: runs/<key>]")
+@click.option("--out", type=PATH, metavar="DIR", help="The run's folder.  [default: runs/<key>]")
 @click.option("--no-cache", is_flag=True, help="Compute every reference anew.")
 @click.option("--like", metavar="MANIFEST", help="The settings of another run, but for those given here.")
 @click.option("--plan-only", is_flag=True, help="Only lay the run out, for: arsbench work RUN")
@@ -127,7 +127,7 @@ def _show(outcome: Outcome) -> int:
 
 
 @click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="RUN", type=PATH)
 @click.option("--shard", metavar="I/N", help="Every N-th task, from the I-th on.  [default: all]")
 @click.option("--no-cache", is_flag=True, help="Compute every reference anew.")
 @setting("hung-after", "Seconds without a row after which others take over what this worker is at.", type=float)
@@ -195,7 +195,7 @@ def _show_leaderboard(rows: pd.DataFrame, partial: bool, void: str | None) -> No
 
 
 @click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="RUN", type=PATH)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto: all there are.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def speed(folder: Path, device: str, as_json: bool) -> int:
@@ -222,7 +222,7 @@ def speed(folder: Path, device: str, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="RUN", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def status(folder: Path, as_json: bool) -> int:
     """Count the cells of a run: done, missing, failed.

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import click
 
-from arsbench.cli.output import DONE, say
+from arsbench.cli.output import DONE, PATH, say
 
 ENTRIES, REMOVALS = Path("results/leaderboard"), Path("results/removals")
 """Where the board's entries and what was tried on them lie in a checkout."""
 
 
 @click.command()
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A folder for the pages.")
+@click.argument("run", metavar="RUN", type=PATH)
+@click.option("--out", required=True, type=PATH, metavar="DIR", help="A folder for the pages.")
 @click.option("--faces", default=3, show_default=True, help="Images whose pictures are shown, worst first; 0 for none.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def view(run: Path, out: Path, faces: int, as_json: bool) -> int:
@@ -35,12 +35,10 @@ def view(run: Path, out: Path, faces: int, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("entries", metavar="[ENTRIES]", type=click.Path(path_type=Path), default=ENTRIES)
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="SITE", help="A folder for the pages.")
+@click.argument("entries", metavar="[ENTRIES]", type=PATH, default=ENTRIES)
+@click.option("--out", required=True, type=PATH, metavar="SITE", help="A folder for the pages.")
 @click.option("--faces", default=2, show_default=True, help="Faces whose pictures an entry shows; 0 for none.")
-@click.option(
-    "--removals", type=click.Path(path_type=Path), default=REMOVALS, show_default=True, help="Folder of removals."
-)
+@click.option("--removals", type=PATH, default=REMOVALS, show_default=True, help="Folder of removals.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def build(entries: Path, out: Path, faces: int, removals: Path, as_json: bool) -> int:
     """Build the leaderboard's pages from a folder of entries.

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from arsbench.cli.output import DONE
+from arsbench.cli.output import DONE, PATH
 
 
 @click.command()
@@ -16,11 +16,11 @@ from arsbench.cli.output import DONE
 @click.option("--track", default="open", show_default=True, help="open or paper.")
 @click.option("--steps", type=click.IntRange(min=1), default=5000, show_default=True, help="Optimiser steps in all.")
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Faces per step.")
-@click.option("--out", type=click.Path(path_type=Path), help="Checkpoints and result.  [default: training/<name>]")
+@click.option("--out", type=PATH, help="Checkpoints and result.  [default: training/<name>]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the initial weights and the draws.")
 @click.option("--epsilon", type=float, default=0.3, show_default=True, help="L_inf budget of a protector.")
-@click.option("--start", type=click.Path(path_type=Path), metavar="FILE", help="Finished weights to start from.")
+@click.option("--start", type=PATH, metavar="FILE", help="Finished weights to start from.")
 @click.option("--accumulate", type=click.IntRange(min=1), default=1, show_default=True, help="Parts of a step's batch.")
 @click.option("--checkpointing", is_flag=True, help="Keep less of the manipulator in memory; a step takes longer.")
 def train(name: str, manipulator: str, track: str, out: Path | None, **options: Any) -> int:

@@ -138,7 +138,7 @@ def choose_format(photo: Photo, format: str) -> str:
     """
     chosen = SAME.get(photo.format, "PNG") if format == "same" else format.upper()
     if format == "same" and chosen != photo.format and photo.format not in ("", "MPO"):
-        photo.notes.append(f"its format {photo.format} has no room for noise: written as {chosen}")
+        photo.notes.append(f"arsbench writes no {photo.format} files: written as {chosen}")
     if format == "same" and photo.mode not in WRITES[chosen]:
         chosen = "PNG" if photo.mode in WRITES["PNG"] else "TIFF"
     if photo.mode not in WRITES[chosen]:

@@ -267,3 +267,11 @@ def test_interrupted_says_how_to_go_on(fake, tmp_path):
     said = "arsbench: interrupted; what was computed is in here, the same command goes on from there"
     assert err.splitlines()[-1] == said
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("words", [("run", "--protector", "none", "--out", ""), ("status", ""), ("protect", "")])
+def test_an_empty_path_is_not_the_folder_one_stands_in(cli, words):
+    code, _, err = cli(*words)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "the path is empty" in err
