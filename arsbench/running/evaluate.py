@@ -189,17 +189,22 @@ def perturbed(
 
 
 @torch.no_grad()
-def manipulate(bench: Bench, x: Tensor, keys: Sequence[str]) -> Tensor:
+def manipulate(bench: Bench, x: Tensor, keys: Sequence[str], untouched: bool = False) -> Tensor:
     """G(x, c) ``[B, 3, H, W]``, clamped to [-1, 1].
+
+    ``untouched`` says that x are the faces as they are, of which y must not look like pictures of another range.
 
     Raises:
         ArsbenchError: the manipulator returned something else than finite pictures of the same shape.
     """
+    who = f"manipulator '{bench.manipulator_name}'"
     model = bench.manipulator
     low = torch.autocast(model.device.type, torch.bfloat16, enabled=bench.plan.precision == "bfloat16")
-    with watched(bench, f"manipulator '{bench.manipulator_name}'"), low:
+    with watched(bench, who), low:
         y = model.manipulate(x.to(model.device).contiguous(memory_format=torch.channels_last), keys)
-    y = _finite(f"manipulator '{bench.manipulator_name}'", y, x, keys)
+    y = _finite(who, y, x, keys)
+    if untouched and (wrong := other_range(y, x)):
+        raise ArsbenchError(f"{who} returned values that look like {wrong}; it must return pictures in [-1, 1]")
     return y.clamp(-1, 1).contiguous()
 
 
@@ -211,7 +216,7 @@ def reference(bench: Bench, batch: Batch, severity: Severity, px: Tensor) -> Ten
     cached = may_cache(bench.manipulator)
     y = bench.cache.load(cell, content_keys, px.shape[1:]) if cached else None
     if y is None:
-        y = manipulate(bench, px, batch.keys)
+        y = manipulate(bench, px, batch.keys, untouched=severity.level == 0)
         if cached:
             bench.cache.save(cell, content_keys, y)
     return y.to(px.device)

@@ -10,7 +10,7 @@ CONTROLS = ("none", "noise", "brighten", "shade", "white")
 """In every run, named or not."""
 
 NONE_MSE = 1e-9
-"""Above it for ``none``, the manipulator is not deterministic."""
+"""Above it for ``none``, the manipulator, or a perturbation, is not deterministic."""
 
 NOISE_SR = 0.05
 """From it on for ``noise`` without perturbation, success means nothing."""
@@ -33,9 +33,13 @@ def verdict(rows: pd.DataFrame, manipulator: str) -> Verdict:
     if none.empty or noise.empty:
         reasons.append("its controls are missing")
     # Written so that a NaN misses, too.
-    if not none.empty and not (none["mse"] <= NONE_MSE).all():
+    unlike = none[~(none["mse"] <= NONE_MSE)]
+    if not unlike.empty:
+        names = sorted(set(unlike["perturbation"]))
+        # Where it draws the same without perturbation, it is what came before that does not.
+        who = "it is" if "none" in names else f"perturbation {' and '.join(map(repr, names))} is"
         reasons.append(
-            f"control 'none' reaches an mse of {none['mse'].max():.3g}, above {NONE_MSE:g}: it is not deterministic"
+            f"control 'none' reaches an mse of {unlike['mse'].max():.3g}, above {NONE_MSE:g}: {who} not deterministic"
         )
     if not noise.empty and not noise["sr"].mean() < NOISE_SR:
         reasons.append(

@@ -93,6 +93,13 @@ class Broken(Manipulator):
         return x * float("nan")
 
 
+class UnitRange(Manipulator):
+    name = "unit-range"
+
+    def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        return (0.9 * x + 1) / 2
+
+
 class Plain(Manipulator):
     """A constructor of its own, without arguments."""
 

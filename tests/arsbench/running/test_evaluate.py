@@ -127,6 +127,11 @@ def test_a_failing_manipulator_is_one_sentence(bench):
     assert result.columns["image"] == []
 
 
+def test_a_manipulator_of_another_range_is_told_so(bench):
+    (failure,) = rows(bench("none", manipulator="UnitRange")).failures
+    assert failure.sentence.startswith("manipulator 'unit-range' returned values that look like [0, 1]")
+
+
 def test_only_what_is_asked_for_is_computed(bench):
     made = bench("none", "noise")
     result = evaluate(made, Batch(made.plan.images[:1], X[:1]), {Protection("noise", 0.3): [SEVERITIES[1]]})
