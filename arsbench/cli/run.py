@@ -49,7 +49,12 @@ def setting(name: str, help: str, **more: Any) -> Callable[[Command], Command]:
 @setting("workers", "Processes, or actors of Ray.", type=int)
 @click.option("--address", metavar="ADDRESS", help="Of a Ray cluster.")
 @setting("hung-after", "Seconds without a row after which a worker is ended and replaced.", type=float)
-@click.option("--out", type=PATH, metavar="DIR", help="The run's folder.  [default: runs/<key>]")
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="DIR",
+    help="The run's folder; one that holds a part of the run is added to.  [default: runs/<key>]",
+)
 @click.option("--no-cache", is_flag=True, help="Compute every reference anew.")
 @click.option("--like", metavar="MANIFEST", help="The settings of another run, but for those given here.")
 @click.option("--plan-only", is_flag=True, help="Only lay the run out, for: arsbench work RUN")

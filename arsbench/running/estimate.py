@@ -11,7 +11,7 @@ from arsbench.contracts import ArsbenchError
 from arsbench.running.bench import Batch, Bench
 from arsbench.running.engines.local import precise
 from arsbench.running.evaluate import evaluate
-from arsbench.running.manifest import read_manifest
+from arsbench.running.manifest import holds_part_of, read_manifest
 from arsbench.running.plan import Plan, Protection, Severity
 from arsbench.running.prepare import RUNS, Prepared, prepare
 from arsbench.running.progress import NoProgress
@@ -101,7 +101,7 @@ def estimate(settings: Settings, progress: NoProgress | None = None) -> Estimate
 def _done(folder: Path, plan: Plan) -> int:
     """The rows that a folder holds of the plan; none where it is not there or holds another run."""
     try:
-        return status(folder).rows if read_manifest(folder)["plan"]["key"] == plan.key else 0
+        return status(folder).rows if holds_part_of(read_manifest(folder)["plan"], plan) else 0
     except ArsbenchError:
         return 0
 

@@ -133,6 +133,18 @@ def cell_keys(document: Mapping[str, Any]) -> dict[Label, str]:
     return {label_of(cell, older): cell["key"] for cell in document["cells"]}
 
 
+def holds_part_of(old: Mapping[str, Any], plan: Plan) -> bool:
+    """Whether a plan on disk is ``plan`` or a part of it: the same cells and images, or fewer of them."""
+    if old["key"] == plan.key:
+        return True
+    new = plan_document(plan)
+    return bool(
+        old["device"] == new["device"]
+        and cell_keys(old).items() <= cell_keys(new).items()
+        and old["images"].items() <= new["images"].items()
+    )
+
+
 def difference(old: Mapping[str, Any], plan: Plan) -> str:
     """In words, the first thing in which a plan on disk is not ``plan``."""
     new = plan_document(plan)

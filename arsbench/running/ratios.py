@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -22,9 +25,10 @@ from arsbench.contracts import Manipulator
 from arsbench.faces.shipped import load_faces
 from arsbench.protocol import groups
 from arsbench.running import side_by_side
+from arsbench.running.execute import execute
 from arsbench.running.loading import make_manipulator, make_protector
 from arsbench.running.settings import Settings
-from arsbench.running.stages import over_floor, profile
+from arsbench.running.stages import FLOOR, OWN, over, profile
 from arsbench.scoring.controls import CONTROLS
 from arsbench.scoring.lpips import load_lpips
 from arsbench.scoring.torchvision_cure import import_with_cure
@@ -62,7 +66,9 @@ def measure(images: int, note: Callable[[str], None] = lambda sentence: None) ->
     stages = profile(settings)
     severities = 1 + len(groups("perturbation")["all"]) * (len(registry.LEVELS) - 1)
     rows = images * severities * len(CONTROLS)
-    ratios = {"run over its floor": over_floor(stages)}
+    ratios = {"run over its floor": over(stages, FLOOR)}
+    note("a second run of the same faces that adds fgsm")
+    ratios["second run over its protector's own passes and metrics"] = over(second_run(settings), OWN)
     model = make_manipulator(registry.find("manipulator", MANIPULATOR), "open", torch.device("cpu"))
     note("the loop over single pictures")
     ratios["loop over single pictures, per row, over ours"] = plain_loop_seconds(model) * rows / sum(stages.values())
@@ -76,6 +82,14 @@ def measure(images: int, note: Callable[[str], None] = lambda sentence: None) ->
         for command in (["list", "protectors"], ["status", f"{folder}/{few}"]):
             ratios[f"seconds of arsbench {command[0]}"] = min(_seconds(["-m", "arsbench", *command]) for _ in range(3))
     return Measured(stages, ratios)
+
+
+def second_run(settings: Settings) -> dict[str, float]:
+    """Seconds by stage of adding ``fgsm``, an attack of two passes, to a run whose references are in the cache."""
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {"XDG_CACHE_HOME": folder}):
+        first = replace(settings, cache=True, out=Path(folder) / "run")
+        execute(first)
+        return profile(replace(first, protector="fgsm"))
 
 
 def one_by_one_over_side_by_side(model: Manipulator, faces: int = 4) -> float:

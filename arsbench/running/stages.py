@@ -7,7 +7,7 @@ import functools
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -22,8 +22,10 @@ from arsbench.running.store import MemoryStore, RunFolder
 from arsbench.scoring.lpips import load_lpips
 from arsbench.scoring.scorer import Scorer
 
-PASSES, TRUNK = "manipulator passes", "LPIPS trunk"
+PASSES, TRUNK, METRICS, PROTECTING = "manipulator passes", "LPIPS trunk", "the other metrics", "protecting"
 FLOOR = (PASSES, TRUNK)
+OWN = (PROTECTING, PASSES, TRUNK, METRICS)
+"""What a protector that is added to a run cannot do without."""
 REST = "the rest"
 
 
@@ -67,15 +69,15 @@ def profile(settings: Settings) -> dict[str, float]:
     """
     clock = Clock()
     with _watched(clock, settings):
-        execute(replace(settings, images=1, level=1))
+        execute(replace(settings, images=1, level=1, out=None))
         clock.seconds.clear()
         clock.timed(REST, execute)(settings)
     return dict(sorted(clock.seconds.items(), key=lambda one: -one[1]))
 
 
-def over_floor(seconds: Mapping[str, float]) -> float:
-    """A run's seconds over those of its manipulator passes and one LPIPS trunk pass per output."""
-    return sum(seconds.values()) / sum(seconds.get(stage, 0.0) for stage in FLOOR)
+def over(seconds: Mapping[str, float], stages: Sequence[str]) -> float:
+    """A run's seconds over those of some of its stages."""
+    return sum(seconds.values()) / sum(seconds.get(stage, 0.0) for stage in stages)
 
 
 @contextlib.contextmanager
@@ -85,11 +87,11 @@ def _watched(clock: Clock, settings: Settings) -> Iterator[None]:
         *((method.cls.on(settings.track), "manipulate", PASSES) for method in methods),
         (load_lpips().net, "forward", TRUNK),
         (evaluate, "manipulate", "around the passes"),
-        (evaluate, "protect", "protecting"),
+        (evaluate, "protect", PROTECTING),
         (evaluate, "perturbed", "perturbing"),
         (evaluate, "deliver", "delivering"),
         (evaluate, "_add_rows", "rows"),
-        *((Scorer, name, "the other metrics") for name in ("reference", "score", "imperceptibility")),
+        *((Scorer, name, METRICS) for name in ("reference", "score", "imperceptibility")),
         *((ReferenceCache, name, "cache") for name in ("load", "save", "trim")),
         *((store, "append", "store") for store in (MemoryStore, RunFolder)),
     ]

@@ -19,7 +19,16 @@ from arsbench.contracts import ArsbenchError
 from arsbench.labels import CELL
 from arsbench.rows import COLUMNS
 from arsbench.running.locks import hold
-from arsbench.running.manifest import FORMAT, MANIFEST, Failure, difference, failures_of, plan_document, read_manifest
+from arsbench.running.manifest import (
+    FORMAT,
+    MANIFEST,
+    Failure,
+    difference,
+    failures_of,
+    holds_part_of,
+    plan_document,
+    read_manifest,
+)
 from arsbench.running.order import Done, Order
 from arsbench.running.parts import PARTS, atomic, part_paths, read_keys, read_table, schema_of, write_table
 from arsbench.running.plan import Plan
@@ -82,8 +91,8 @@ class RunFolder:
             was laid out for workers: the manifest stays as it is.
 
     Raises:
-        ArsbenchError: the folder cannot be written, holds a run of another plan, or another process writes into it; for
-            a worker also: it was not laid out.
+        ArsbenchError: the folder cannot be written, holds a run that is not a part of the plan, or another process
+            writes into it; for a worker also: it was not laid out.
     """
 
     def __init__(self, folder: Path, plan: Plan, header: Mapping[str, Any] | None) -> None:
@@ -133,9 +142,10 @@ class RunFolder:
         old = read_manifest(self.folder) if (self.folder / MANIFEST).exists() else None
         if old is None and any((self.folder / PARTS).glob("*.parquet")):
             raise ArsbenchError(f"{self.folder} holds rows but no {MANIFEST}; give another --out folder")
-        if old is not None and old["plan"]["key"] != self.plan.key:
+        if old is not None and not holds_part_of(old["plan"], self.plan):
             raise ArsbenchError(
-                f"{self.folder} holds another run: {difference(old['plan'], self.plan)}; give another --out folder"
+                f"{self.folder} holds another run: {difference(old['plan'], self.plan)}; give another --out folder, or "
+                "name what it holds, too, to add to it"
             )
         starts = old["starts"] if old else []
         self.notes += _other_codec(old or {}, header)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -14,9 +15,10 @@ from arsbench.contracts import ArsbenchError
 from arsbench.face_networks.loading import load_face_recogniser
 from arsbench.faces.delivery import deliver
 from arsbench.rows import COLUMNS
-from arsbench.running import store
+from arsbench.running import evaluate, store
 from arsbench.running.provenance import git_revision
 
+FAKES = Path(__file__).with_name("fakes.py")
 X, KEYS = arsbench.load_faces(n=3)
 
 
@@ -97,6 +99,47 @@ def test_bfloat16_is_near_float32_and_said(fake, tmp_path):
     assert (rows.lpips - exact.lpips).abs().max() < 0.02
     with pytest.raises(ArsbenchError, match="another run"):
         arsbench.run(**settings, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"protector": ["none", "fgsm"]}, {"images": 3}, {"level": "0,3,5"}, {"perturbation": "jpeg,contrast"}],
+    ids=["protector", "images", "level", "perturbation"],
+)
+def test_a_run_that_is_a_part_is_added_to(more, tmp_path):
+    hashed = f"{FAKES}:Hashed"
+    part = {"protector": "none", "manipulator": hashed, "perturbation": "jpeg", "level": "0,5", "images": 2}
+    fresh = arsbench.run(**part | more)
+    arsbench.run(**part, out=tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "parts").iterdir()}
+    added = arsbench.run(**part | more, out=tmp_path / "run")
+    assert added.mse.equals(fresh.mse)
+    # LPIPS rounds otherwise in a batch of another size.
+    pd.testing.assert_frame_equal(added.drop(columns="seconds"), fresh.drop(columns="seconds"), rtol=0, atol=1e-6)
+    assert before.items() <= {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "parts").iterdir()}.items()
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert len(manifest["plan"]["cells"]) * len(manifest["plan"]["images"]) == len(fresh)
+
+
+def test_adding_a_protector_computes_nothing_else(tmp_path, monkeypatch):
+    part = {"manipulator": f"{FAKES}:Hashed", "perturbation": "jpeg", "level": "0,5", "images": 2, "out": tmp_path}
+    arsbench.run(protector="none", **part)
+    manipulate, passes = evaluate.manipulate, []
+
+    def counted(bench, x, *rest, **named):
+        passes.append(len(x))
+        return manipulate(bench, x, *rest, **named)
+
+    monkeypatch.setattr(evaluate, "manipulate", counted)
+    arsbench.run(protector="fgsm", **part)
+    assert passes == [2, 2]
+
+
+def test_a_run_with_less_is_another_run(tmp_path):
+    part = {"manipulator": f"{FAKES}:Hashed", "perturbation": "jpeg", "level": "0,5", "out": tmp_path}
+    arsbench.run(protector="none", images=2, **part)
+    with pytest.raises(ArsbenchError, match=r"another run: other images: 2 there, 1 here.*name what it holds, too"):
+        arsbench.run(protector="none", images=1, **part)
 
 
 def test_an_unknown_precision_is_one_sentence(small):

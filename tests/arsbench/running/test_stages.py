@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
+from arsbench.running.ratios import second_run
 from arsbench.running.settings import Settings
-from arsbench.running.stages import PASSES, REST, TRUNK, Clock, over_floor, profile
+from arsbench.running.stages import FLOOR, PASSES, PROTECTING, REST, TRUNK, Clock, over, profile
 
 
 def test_a_stage_does_not_hold_the_seconds_of_one_inside_it() -> None:
@@ -22,7 +24,7 @@ def test_a_stage_does_not_hold_the_seconds_of_one_inside_it() -> None:
 
 
 def test_the_floor_is_passes_and_trunk() -> None:
-    assert over_floor({PASSES: 3.0, TRUNK: 1.0, REST: 2.0}) == pytest.approx(1.5)
+    assert over({PASSES: 3.0, TRUNK: 1.0, REST: 2.0}, FLOOR) == pytest.approx(1.5)
 
 
 def test_a_run_is_profiled_and_left_as_it_was() -> None:
@@ -32,3 +34,9 @@ def test_a_run_is_profiled_and_left_as_it_was() -> None:
     seconds = profile(Settings("none", "psp-mix", "jpeg", "0,5", images=2, device="cpu", cache=False))
     assert {PASSES, TRUNK, "perturbing", "the other metrics", REST} <= seconds.keys()
     assert PspMix.manipulate is before
+
+
+def test_a_second_run_leaves_the_cache_of_the_user_alone(own_cache: Path) -> None:
+    seconds = second_run(Settings("none", "psp-mix", "jpeg", "0,5", images=2, device="cpu", cache=False))
+    assert {PASSES, PROTECTING, "cache"} <= seconds.keys()
+    assert not list(own_cache.rglob("*.safetensors"))
