@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -14,10 +15,11 @@ def weights_file(named: str | Path) -> Path:
     package, colon, file = str(named).partition(":")
     if isinstance(named, Path) or not colon:
         return Path(named)
-    spec = importlib.util.find_spec(package)
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / file
+    with contextlib.suppress(ImportError):  # of a package above it that is not there
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            return Path(spec.origin).parent / file
+    return Path(named)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+TOO = " (name those there, too, to add to them)"
 
 
 @dataclass(frozen=True)
@@ -139,23 +140,28 @@ def holds_part_of(old: Mapping[str, Any], plan: Plan) -> bool:
         return True
     new = plan_document(plan)
     return bool(
-        old["device"] == new["device"]
+        old.get("device") == new["device"]
         and cell_keys(old).items() <= cell_keys(new).items()
         and old["images"].items() <= new["images"].items()
     )
 
 
 def difference(old: Mapping[str, Any], plan: Plan) -> str:
-    """In words, the first thing in which a plan on disk is not ``plan``."""
+    """In words, the first thing that keeps a plan on disk from being ``plan`` or a part of it."""
     new = plan_document(plan)
     old = {"trained_on": [], **old, "epsilons": epsilons_of(old)}
     names = ("track", "epsilons", "seed", "identity", "device", "precision", "protectors", "manipulators", "trained_on")
     for name in (*names, "protocol_hash"):
-        if name in old and old[name] != new[name]:
-            said = [", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in (old.get(name), new[name])]
-            return f"{'epsilon' if name == 'epsilons' else name.replace('_', ' ')}: {said[0]} there, {said[1]} here"
-    if old.get("images") != new["images"]:
-        return f"other images: {len(old.get('images', ()))} there, {len(plan.images)} here"
-    if old.get("severities") != new["severities"]:
-        return "other perturbations or levels"
+        there, here = old.get(name), new[name]
+        more = isinstance(here, list) and bool(there) and set(there) <= set(here)
+        if name not in old or there == here or more:
+            continue
+        said = [", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in (there, here)]
+        hint = TOO if isinstance(here, list) else ""
+        return f"{'epsilon' if name == 'epsilons' else name.replace('_', ' ')}: {said[0]} there, {said[1]} here{hint}"
+    images = old.get("images", {})
+    if not images.items() <= new["images"].items():
+        return f"other images: {len(images)} there, {len(plan.images)} here"
+    if any(severity not in new["severities"] for severity in old.get("severities", ())):
+        return f"other perturbations or levels{TOO}"
     return "a method's code or weights have changed since"

@@ -144,8 +144,7 @@ class RunFolder:
             raise ArsbenchError(f"{self.folder} holds rows but no {MANIFEST}; give another --out folder")
         if old is not None and not holds_part_of(old["plan"], self.plan):
             raise ArsbenchError(
-                f"{self.folder} holds another run: {difference(old['plan'], self.plan)}; give another --out folder, or "
-                "name what it holds, too, to add to it"
+                f"{self.folder} holds another run: {difference(old['plan'], self.plan)}; give another --out folder"
             )
         starts = old["starts"] if old else []
         self.notes += _other_codec(old or {}, header)

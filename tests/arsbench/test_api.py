@@ -135,11 +135,20 @@ def test_adding_a_protector_computes_nothing_else(tmp_path, monkeypatch):
     assert passes == [2, 2]
 
 
-def test_a_run_with_less_is_another_run(tmp_path):
-    part = {"manipulator": f"{FAKES}:Hashed", "perturbation": "jpeg", "level": "0,5", "out": tmp_path}
-    arsbench.run(protector="none", images=2, **part)
-    with pytest.raises(ArsbenchError, match=r"another run: other images: 2 there, 1 here.*name what it holds, too"):
-        arsbench.run(protector="none", images=1, **part)
+@pytest.mark.parametrize(
+    ("less", "said"),
+    [
+        ({"images": 1}, "other images: 2 there, 1 here"),
+        ({"level": "0"}, r"other perturbations or levels \(name those there, too"),
+        ({"protector": "none"}, r"protectors: fgsm, none.* there, none.* here \(name those there, too"),
+        ({"protector": "fgsm,eot_pgd", "seed": 1}, "seed: 0 there, 1 here"),
+    ],
+)
+def test_a_run_with_less_is_another_run(less, said, tmp_path):
+    part = {"manipulator": f"{FAKES}:Hashed", "perturbation": "jpeg", "level": "0,5", "images": 2, "out": tmp_path}
+    arsbench.run(protector="fgsm", **part)
+    with pytest.raises(ArsbenchError, match=f"another run: {said}"):
+        arsbench.run(**{"protector": "fgsm", **part, **less})
 
 
 def test_an_unknown_precision_is_one_sentence(small):
