@@ -153,7 +153,7 @@ def difference(old: Mapping[str, Any], plan: Plan) -> str:
     names = ("track", "epsilons", "seed", "identity", "device", "precision", "protectors", "manipulators", "trained_on")
     for name in (*names, "protocol_hash"):
         there, here = old.get(name), new[name]
-        more = isinstance(here, list) and bool(there) and set(there) <= set(here)
+        more = isinstance(here, list) and isinstance(there, list) and bool(there) and set(there) <= set(here)
         if name not in old or there == here or more:
             continue
         said = [", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in (there, here)]
