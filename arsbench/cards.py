@@ -22,6 +22,15 @@ def weights_file(named: str | Path) -> Path:
     return Path(named)
 
 
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class Card:
     """One weights file as its card describes it and as it is found.
@@ -51,7 +60,7 @@ def read_card(path: Path) -> Card:
         return Card(path.stem, "", "", "its card cannot be read; install arsbench again", False)
     if data is None:
         return Card(path.stem, digest, licence, "the file of this card is missing; install arsbench again", False)
-    if hashlib.sha256(data.read_bytes()).hexdigest() != digest:
+    if file_sha256(data) != digest:
         sentence = "damaged: its SHA-256 differs from its card; install arsbench again"
         return Card(path.stem, digest, licence, sentence, False)
     return Card(path.stem, digest, licence, f"{data.stat().st_size / 1e6:.1f} MB, SHA-256 as on its card")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from arsbench import registry
+from arsbench.cards import file_sha256
 from arsbench.contracts import ArsbenchError, Levels, Perturbation
 from arsbench.faces.delivery import from_bytes, to_bytes
 from arsbench.faces.lossless import Pixels
@@ -23,7 +24,7 @@ from arsbench.leaderboard.files import Wanted, made_whole, perturbed_by, protect
 from arsbench.leaderboard.given import given_protector
 from arsbench.leaderboard.grid import compute, prepared_for
 from arsbench.leaderboard.removal import Removal, write_removal
-from arsbench.leaderboard.submit import check_beside, copied_code, file_of, sha256_of
+from arsbench.leaderboard.submit import check_beside, copied_code, file_of
 from arsbench.protocol import protocol
 from arsbench.running.progress import NoProgress
 
@@ -161,7 +162,7 @@ def _write(given: Challenge, entries: Sequence[Entry], rows: pd.DataFrame) -> Re
             track="paper" if given.track == "paper" else "open",
             protocol_hash=protocol(given.track).hash,
             entries={entry.name: entry.rows_sha256 for entry in entries},
-            rows_sha256=sha256_of(folder / ROWS),
+            rows_sha256=file_sha256(folder / ROWS),
             submitted=datetime.datetime.now(datetime.timezone.utc).date(),
         )
         write_removal(folder, removal)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from arsbench.cards import file_sha256
 from arsbench.contracts import ArsbenchError
 from arsbench.faces.delivery import TOLERANCE, from_bytes
 from arsbench.faces.lossless import Pixels
@@ -21,7 +22,6 @@ from arsbench.leaderboard.aggregates import aggregates_of, cells_of, seconds_of
 from arsbench.leaderboard.entry import ENTRY, ROWS, Check, Entry, Method, read_verifications
 from arsbench.leaderboard.files import Wanted, files_of, protected_by, read_rows
 from arsbench.leaderboard.grid import EPSILON, SEED
-from arsbench.leaderboard.submit import sha256_of
 from arsbench.protocol import protocol
 from arsbench.running.prepare import Prepared
 from arsbench.running.store import SCHEMA
@@ -59,7 +59,7 @@ def hashes(folder: Path, method: Method, rows_sha256: str, document: str = ENTRY
         said = "listed" if name in listed else "not listed"
         return Found(f"{name} listed and there", f"{name} {said}, {'there' if name in there else 'not there'}")
     for name, digest in listed.items():
-        found = sha256_of(files[name])
+        found = file_sha256(files[name])
         if found != digest:
             return Found(f"{name} {digest[:16]}", f"{name} {found[:16]}")
     kind = method.kind

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
+from arsbench.cards import file_sha256
 from arsbench.contracts import ArsbenchError
 from arsbench.leaderboard.aggregates import WORST, at_level, worst_case
 from arsbench.leaderboard.entry import (
@@ -36,7 +37,6 @@ from arsbench.leaderboard.entry import (
     read_json,
     read_verifications,
 )
-from arsbench.leaderboard.submit import sha256_of
 from arsbench.scoring import statistics
 
 REMOVAL = "removal.json"
@@ -100,7 +100,7 @@ def read_removal(folder: Path) -> Removal:
     """
     removal = read_json(folder / REMOVAL, _REMOVAL)
     path = folder / ROWS
-    if path.is_symlink() or not path.is_file() or sha256_of(path) != removal.rows_sha256:
+    if path.is_symlink() or not path.is_file() or file_sha256(path) != removal.rows_sha256:
         raise ArsbenchError(f"{path} is not the file that {REMOVAL} names; make the removal's folder again")
     return removal
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import math
 import os
 import platform
@@ -16,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from arsbench import registry
+from arsbench.cards import file_sha256
 from arsbench.contracts import ArsbenchError
 from arsbench.faces.lossless import LARGEST_FILE, picture_name
 from arsbench.faces.made_elsewhere import MadeElsewhere
@@ -159,7 +159,7 @@ def _write(given: Submission, prepared: Prepared, rows: pd.DataFrame, flags: Seq
             protocol_hash=prepared.plan.protocol_hash,
             versions=header["versions"],
             revision=header["git_revision"],
-            rows_sha256=sha256_of(folder / ROWS),
+            rows_sha256=file_sha256(folder / ROWS),
             weights_sha256=_weights(header["weights_sha256"], str(rows["protector"].iloc[0])),
             aggregates=aggregates_of(rows),
             by_cell=cells_of(rows),
@@ -212,16 +212,7 @@ def _copy_pictures(cls: type[MadeElsewhere], prepared: Prepared, target: Path) -
 
 def hashes_of(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
     """SHA-256 of files by their path in ``folder``."""
-    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(paths)}
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in sorted(paths)}
 
 
 def _weights(found: dict[str, str], protector: str) -> dict[str, str]:

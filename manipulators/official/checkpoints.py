@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from arsbench.cards import file_sha256
 from arsbench.contracts import ArsbenchError
 from arsbench.errors import describe
 from arsbench.manipulators.networks.arcface import ArcFace
@@ -26,7 +27,7 @@ from arsbench.manipulators.networks.psp_encoder import E4eEncoder, PspEncoder
 from arsbench.manipulators.networks.simswap import SimSwapGenerator
 from arsbench.manipulators.networks.styleclip_mapper import LevelsMapper
 from arsbench.manipulators.networks.stylegan2 import StyleGAN2
-from arsbench.manipulators.official.kept import Kept, checkpoints_folder, file_sha256, kept, verify
+from arsbench.manipulators.official.kept import Kept, checkpoints_folder, kept, verify
 from arsbench.manipulators.official.restricted_reader import Stub, read_checkpoint, tensors_of
 
 STYLE = 512

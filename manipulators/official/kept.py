@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arsbench.cards import file_sha256
 from arsbench.folders import cache_home, find_cache_home
 
 
@@ -55,12 +55,3 @@ def verify(checkpoint: Kept) -> str | None:
     if file_sha256(checkpoint.path) != checkpoint.card["sha256"]:
         return f"its file {checkpoint.path} is damaged: its SHA-256 differs from its card's{again}"
     return None
-
-
-def file_sha256(path: Path) -> str:
-    """Of a file's content, read in blocks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()

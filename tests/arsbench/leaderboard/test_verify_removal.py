@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from arsbench.cards import file_sha256
 from arsbench.cli import execute_command
 from arsbench.leaderboard import verify
 from arsbench.leaderboard.attack import Challenge, attack
 from arsbench.leaderboard.changes import findings
 from arsbench.leaderboard.entry import read_entry
 from arsbench.leaderboard.removal import known_attacks, schema, scores_under
-from arsbench.leaderboard.submit import sha256_of
 from arsbench.leaderboard.verify_removal import verify_removal
 from arsbench.running.store import SCHEMA
 
@@ -41,7 +41,7 @@ def write(folder, rows=None, **changes):
     if rows is not None:
         pq.write_table(pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False), folder / "rows.parquet")
     document = json.loads((folder / "removal.json").read_text())
-    document = {**document, "rows_sha256": sha256_of(folder / "rows.parquet"), **changes}
+    document = {**document, "rows_sha256": file_sha256(folder / "rows.parquet"), **changes}
     (folder / "removal.json").write_text(json.dumps(document))
 
 

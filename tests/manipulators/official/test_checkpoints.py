@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import arsbench
+from arsbench.cards import file_sha256
 from arsbench.contracts import ArsbenchError
 from arsbench.manipulators import psp, simswap, styleclip
 from arsbench.manipulators.networks import arcface as arcface_module
@@ -426,7 +427,7 @@ def test_a_checkpoint_is_kept_in_its_own_precision_with_the_hash_of_its_source(t
     torch.save(generator().half().state_dict(), tmp_path / "g.pth")
     added, _ = checkpoints.add("simswap", tmp_path / "g.pth")
     assert added.card["precision"] == "float16"
-    assert added.card["source_sha256"] == kept.file_sha256(tmp_path / "g.pth")
+    assert added.card["source_sha256"] == file_sha256(tmp_path / "g.pth")
     assert json.loads(added.path.with_suffix(".json").read_text()) == added.card
     assert checkpoints.load("simswap")[0]["down1.0.weight"].dtype == torch.float32
 
