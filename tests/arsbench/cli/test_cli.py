@@ -238,13 +238,16 @@ def test_doctor_finds_damaged_weights(cli, monkeypatch, tmp_path):
     from arsbench.cli import doctor
 
     (tmp_path / "shipped").mkdir()
-    (tmp_path / "shipped" / "w.safetensors").write_bytes(b"x")
-    (tmp_path / "shipped" / "w.json").write_text('{"sha256": "0"}')
+    well = hashlib.sha256(b"x").hexdigest()
+    for name, digest in {"ars--a": well, "ars--b": "0", "ars--c": well, "w": well}.items():
+        (tmp_path / "shipped" / f"{name}.safetensors").write_bytes(b"x")
+        (tmp_path / "shipped" / f"{name}.json").write_text(json.dumps({"sha256": digest}))
     monkeypatch.setattr(doctor, "files", lambda package: tmp_path)
     monkeypatch.setattr(doctor, "WEIGHT_FOLDERS", (("arsbench", "shipped"),))
     code, out, _ = cli("doctor")
     assert code == 1
-    assert "damaged" in out
+    shown = [line.split()[:3] for line in out.splitlines() if "SHA-256" in line]
+    assert shown == [["ok", "ars", "2"], ["!!", "ars--b", "damaged:"], ["ok", "w", "0.0"]]
 
 
 def test_interrupted_says_how_to_go_on(fake, tmp_path):
