@@ -83,8 +83,11 @@ def estimate(settings: Settings, progress: NoProgress | None = None) -> Estimate
     rows = len(plan.cells) * len(plan.images)
     left = 1 - done / rows
     fixed = START_SECONDS + REPORT_SECONDS_PER_CELL * len(plan.cells)
-    references = len(plan.manipulators) * len(plan.severities) * len(plan.images)
-    cached = min(LIMIT, references * (128 + 4 * 3 * prepared.source.size**2)) if settings.cache else 0
+    inputs = len(plan.severities) * len(plan.images)
+    values = 3 * prepared.source.size**2
+    # A reference in float32 per manipulator, and what it was made of in 8 bits.
+    each = len(plan.manipulators) * (128 + 4 * values) + 128 + values
+    cached = min(LIMIT, inputs * each) if settings.cache else 0
     return Estimate(
         cells=len(plan.cells),
         images=len(plan.images),

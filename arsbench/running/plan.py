@@ -161,6 +161,12 @@ class Plan:
         """The content key of y = G(deliver(p_l(x)), c), of whatever image."""
         return content_key(manipulator=self.references[manipulator], severity=severity.identity, device=self.device)
 
+    def input_key(self, severity: Severity) -> str:
+        """The content key of deliver(p_l(x)), of whatever image."""
+        return content_key(
+            protocol=self.protocol_hash, track=self.track, severity=severity.identity, device=self.device
+        )
+
 
 def severities_of(
     perturbations: Sequence[tuple[Method, Perturbation]], levels: Sequence[int], track: str

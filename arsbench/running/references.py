@@ -1,7 +1,8 @@
 """The references y = G(deliver(p_l(x)), c), kept on disk by content key and shared by all runs of a user.
 
 A cell - a manipulator under one severity - has a folder, in which a shard holds the pictures of one batch, each float32
-``[3, H, W]`` under the key of its image, so that a batch of other images finds them, too. The cache is only ever a
+``[3, H, W]`` under the key of its image, so that a batch of other images finds them, too. What a manipulator is given,
+deliver(p_l(x)), is kept likewise, as pixels ``[H, W, 3]`` of 8 bits and for all manipulators. The cache is only ever a
 saving of time: what cannot be read is computed again, a folder that cannot be written leaves the run without one.
 """
 
@@ -74,8 +75,10 @@ class ReferenceCache:
         self._written = 0
         self._own: set[Path] = set()
 
-    def load(self, cell: str, keys: Sequence[str], shape: Sequence[int]) -> Tensor | None:
-        """The images' pictures ``[B, *shape]``, float32, finite; ``None`` unless every one is there and readable."""
+    def load(
+        self, cell: str, keys: Sequence[str], shape: Sequence[int], dtype: torch.dtype = torch.float32
+    ) -> Tensor | None:
+        """The images' pictures ``[B, *shape]``, finite; ``None`` unless every one is there and readable."""
         if self.folder is None:
             return None
         found: dict[str, Tensor] = {}
@@ -91,14 +94,14 @@ class ReferenceCache:
                     os.utime(path)
             except (OSError, ValueError, TypeError, RecursionError, SafetensorError):
                 continue
-            found |= {key: value for key, value in pictures.items() if key in wanted and _usable(value, shape)}
+            found |= {key: value for key, value in pictures.items() if key in wanted and _usable(value, shape, dtype)}
         return torch.stack([found[key] for key in keys]) if found.keys() >= set(keys) else None
 
     def save(self, cell: str, keys: Sequence[str], values: Tensor) -> None:
         """Keeps ``values`` [B, ...] under their keys."""
         if not self._writable or self.folder is None:
             return
-        pictures = values.detach().to("cpu", torch.float32)
+        pictures = values.detach().cpu()
         path = self._shard(self.folder, cell, keys)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,8 +156,8 @@ def _keys(path: Path) -> set[str]:
     return set(header)
 
 
-def _usable(picture: Tensor, shape: Sequence[int]) -> bool:
-    return picture.dtype == torch.float32 and picture.shape == tuple(shape) and bool(torch.isfinite(picture).all())
+def _usable(picture: Tensor, shape: Sequence[int], dtype: torch.dtype) -> bool:
+    return picture.dtype == dtype and picture.shape == tuple(shape) and bool(torch.isfinite(picture).all())
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from arsbench.contracts import ArsbenchError
 from arsbench.faces.shipped import ShippedFaces
 from arsbench.faces.sources import FaceSource
 from arsbench.rows import COLUMNS
-from arsbench.running import store
+from arsbench.running import evaluate, store
 from arsbench.running.engines.local import Work, pending
 from arsbench.running.plan import Image
 from arsbench.running.status import status
@@ -184,10 +185,19 @@ def test_a_corrupt_cache_entry_is_computed_again(small, fake, tmp_path, own_cach
     small["manipulator"] = fake("Hashed")
     first = arsbench.run(**small, out=tmp_path / "first")
     entries = list(own_cache.glob("??/*/*.safetensors"))
-    assert len(entries) == 3  # one batch, three severities
+    assert len(entries) == 5  # one batch: references at three severities, what went into them at two
     for entry in entries:
         entry.write_bytes(b"broken")
     assert_same(arsbench.run(**small, out=tmp_path / "second"), first)
+
+
+def test_what_goes_into_a_reference_is_perturbed_once(small, fake, tmp_path):
+    """Of the faces as they are: the second run perturbs the protected ones alone, and finds the same."""
+    first = arsbench.run(**small, out=tmp_path / "first")
+    with mock.patch.object(evaluate, "perturbed", wraps=evaluate.perturbed) as perturbed:
+        assert_same(arsbench.run(**small, out=tmp_path / "second"), first)
+    protectors = set(first.protector) - {"white"}
+    assert perturbed.call_count == 2 * len(protectors)
 
 
 def test_a_protector_that_fails_late_keeps_what_the_others_have(small, fake, tmp_path):
