@@ -73,14 +73,13 @@ def _shipped() -> Iterator[Check]:
     for package, folder in WEIGHT_FOLDERS:
         cards = [read_card(path) for path in sorted(Path(str(files(package) / folder)).glob("*.json"))]
         for method, group in groupby(cards, key=lambda card: card.name.partition("--")[0]):
-            well, ill = [], []
-            for card in group:
-                (well if card.well else ill).append(card)
+            of_method = list(group)
+            well = [card for card in of_method if card.well]
             if len(well) == 1:
                 yield Check(well[0].name, well[0].found)
             elif well:
                 yield Check(method, f"{len(well)} files, SHA-256 as on their cards")
-            yield from (Check(card.name, card.found, False) for card in ill)
+            yield from (Check(card.name, card.found, False) for card in of_method if not card.well)
 
 
 def _device() -> Check:
