@@ -305,6 +305,6 @@ def _set_generators(states: Mapping[str, Any], device: torch.device) -> None:
 def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
-    if isinstance(a, tuple) and isinstance(b, tuple):
-        return len(a) == len(b) and all(map(_equal, a, b))
-    return bool(np.array_equal(a, b)) if isinstance(a, np.ndarray) else bool(a == b)
+    if isinstance(a, tuple) and any(isinstance(part, np.ndarray) for part in a):
+        return len(a) == len(b) and all(map(np.array_equal, a, b))
+    return bool(a == b)

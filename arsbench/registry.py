@@ -246,7 +246,12 @@ def _one_point(kind: str, name: str) -> importlib.metadata.EntryPoint:
 
 
 def _package(point: importlib.metadata.EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+    return _name_and_version(point.dist) if point.dist else "an unknown package"
+
+
+@functools.cache
+def _name_and_version(distribution: importlib.metadata.Distribution) -> str:
+    return f"{distribution.name} {distribution.version}"  # each reads the package's metadata anew
 
 
 def _takes_argument(kind: str, text: str) -> bool:

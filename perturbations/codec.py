@@ -29,14 +29,15 @@ class Codec(Perturbation):
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> what the codec leaves of it, 8 bit; without a gradient."""
-        pixels = ((x.detach().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        rounded = x.detach().clamp(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8)
+        pixels = rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
         def code_part(part: Pixels) -> list[Pixels]:
             return [self.code(image, parameter) for image in part]
 
         parts = np.array_split(pixels, min(len(pixels), torch.get_num_threads()))
         coded = [image for part in _threads().map(code_part, parts) for image in part]
-        return (torch.from_numpy(np.stack(coded)).permute(0, 3, 1, 2).to(x) / 127.5 - 1).contiguous()
+        return torch.from_numpy(np.stack(coded)).permute(0, 3, 1, 2).contiguous().to(x).div_(127.5).sub_(1)
 
     def differentiable(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """The same pictures, with the gradient of one that was not touched (Athalye et al. 2018, BPDA)."""

@@ -32,12 +32,12 @@ def deliver(x: Tensor) -> Tensor:
 
 def to_bytes(x: Tensor) -> Tensor:
     """Pictures ``[..., 3, H, W]`` in [-1, 1] -> uint8 ``[..., H, W, 3]``, the pixels of the delivered file."""
-    return ((x.detach().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(-3, -1).contiguous()
+    return x.detach().clamp(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8).movedim(-3, -1).contiguous()
 
 
 def from_bytes(pixels: Tensor) -> Tensor:
     """uint8 pixels ``[..., H, W, 3]`` -> delivered float32 pictures ``[..., 3, H, W]`` in [-1, 1]."""
-    return (pixels.movedim(-1, -3).float() / 127.5 - 1).contiguous()
+    return pixels.movedim(-1, -3).contiguous().float().div_(127.5).sub_(1)
 
 
 def other_range(values: Tensor, like: Tensor) -> str | None:

@@ -185,7 +185,7 @@ def perturbed(
         parts.append(_finite(name, made, part, part_keys))
         if wrong := other_range(parts[-1], part):
             raise ArsbenchError(f"{name} returned values that look like {wrong}; it must return pictures in [-1, 1]")
-    return deliver(torch.cat(parts))
+    return deliver(parts[0] if len(parts) == 1 else torch.cat(parts))
 
 
 @torch.no_grad()

@@ -61,16 +61,22 @@ class Lpips(FeatureMetric):
         self.package: Any = import_with_cure("lpips")
 
     def features(self, x: Tensor) -> Features | None:
-        """The normalised features of AlexNet's five layers; ``None`` for pictures below 31 pixels."""
+        """The normalised features of AlexNet's five layers, ``[B, H W C]`` each, times the root of what one of their
+        squared differences weighs in the distance; ``None`` for pictures below 31 pixels."""
         if min(x.shape[-2:]) < LPIPS_SMALLEST:
             return None
-        scaled = self.net.scaling_layer(x.contiguous(memory_format=torch.channels_last))
-        return [self.package.normalize_tensor(f) for f in self.net.net(scaled)]
+        scaled = self.net.scaling_layer(x).contiguous(memory_format=torch.channels_last)
+        layers = zip(self.net.net(scaled), self.net.lins, strict=True)
+        return [self._weighted(self.package.normalize_tensor(f), lin) for f, lin in layers]
 
     def compare(self, a: Features, b: Features) -> Tensor:
         """LPIPS, at least 0, float64 ``[B]``."""
-        layers = [
-            self.package.lpips.spatial_average(lin((f - g).square()), keepdim=False).flatten()
-            for lin, f, g in zip(self.net.lins, a, b, strict=True)
-        ]
+        layers = [torch.linalg.vector_norm(f - g, dim=1).square() for f, g in zip(a, b, strict=True)]
         return torch.stack(layers).sum(0).double()
+
+    @staticmethod
+    def _weighted(f: Tensor, lin: nn.Module) -> Tensor:
+        # The package's layer weighs each channel's squared difference and averages over the places. No weight is
+        # below 0, so that half of it can be done once for a picture, in place of once for each it is compared with.
+        weight = lin.get_submodule("model")[-1].weight / math.prod(f.shape[2:])
+        return f.mul_(weight.sqrt()).permute(0, 2, 3, 1).flatten(1)

@@ -6,23 +6,19 @@ import torch
 from torch import Tensor
 
 from arsbench.contracts import Metric, Pair
+from arsbench.scoring.mse import mean_squared_error, output_error
 
 EQUAL = 1e-8
 """Keeps equal images finite, at 80 dB."""
 
 
-def on_unit_range(picture: Tensor) -> Tensor:
-    """From [-1, 1] to [0, 1]."""
-    return (picture + 1) / 2
-
-
 def peak_signal_to_noise(a: Tensor, b: Tensor) -> Tensor:
     """-10 log10(mse / 4 + 1e-8) in dB, float64 ``[B]``; ``a`` and ``b`` [B, 3, H, W] in [-1, 1]."""
-    return _psnr(on_unit_range(a), on_unit_range(b))
+    return _decibels(mean_squared_error(a, b))
 
 
-def _psnr(a: Tensor, b: Tensor) -> Tensor:
-    return (-10 * torch.log10((a - b).square().mean((1, 2, 3)) + EQUAL)).double()
+def _decibels(mse: Tensor) -> Tensor:
+    return -10 * torch.log10(mse / 4 + EQUAL)
 
 
 class PeakSignalToNoise(Metric):
@@ -35,4 +31,4 @@ class PeakSignalToNoise(Metric):
 
     def measure(self, pair: Pair) -> Tensor:
         """float64 ``[B]`` in dB, 80 for equal pictures."""
-        return _psnr(pair.of("y", on_unit_range), pair.of("y_p", on_unit_range))
+        return _decibels(pair.once(output_error))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from arsbench.contracts import ArsbenchError, Pair
+from arsbench.contracts import ArsbenchError, Metric, Pair
 from arsbench.scoring.features import FeatureMetric, Features
 from arsbench.scoring.metrics import all_metrics
 from arsbench.scoring.mse import mean_squared_error
-from arsbench.scoring.psnr import on_unit_range, peak_signal_to_noise
+from arsbench.scoring.psnr import peak_signal_to_noise
 from arsbench.scoring.sr_mask import MaskedSuccessRateICML2026
-from arsbench.scoring.ssim import StructuralSimilarity
 
 CLEAN_REFERENCE = "_clean_reference"
 """Ends the columns that compare with y = G(x), without perturbation."""
@@ -52,14 +52,14 @@ class Scorer:
         metrics = all_metrics(self.device)
         self.by_features = [metric for metric in metrics if isinstance(metric, FeatureMetric)]
         self.plain = [metric for metric in metrics if not isinstance(metric, FeatureMetric)]
+        self.against_clean = [metric for metric in self.plain if not isinstance(metric, MaskedSuccessRateICML2026)]
 
     @torch.no_grad()
     def reference(self, y: Tensor) -> Reference:
         """Clamps ``y`` and computes its features, to be shared by all that is compared with it."""
         y = y.detach().clamp(-1, 1)
         features = {metric.name: metric.features(y) for metric in self.by_features}
-        there = {name: f for name, f in features.items() if f is not None}
-        return Reference(y, there, {on_unit_range: there[StructuralSimilarity.name][0]})
+        return Reference(y, {name: f for name, f in features.items() if f is not None})
 
     @torch.no_grad()
     def score(
@@ -92,14 +92,15 @@ class Scorer:
         reference, output = reference or self.reference(pair.y), output or self.reference(pair.y_p)
         shared = {"y_p": output.known, "y_clean": {} if clean is None else clean.known}
         pair.known.update(shared, y=reference.known)
-        scores = self._columns(pair, reference, output)
+        scores = self._columns(self.plain, pair, reference, output)
         if clean is not None:
             after = pair.x_p if pair.px_p is None else pair.px_p
             against = Pair(clean.y, pair.y_p, pair.x, pair.x_p, clean.y, pair.x, after)
             against.known.update(shared, y=clean.known)
-            same = clean is reference and unperturbed
-            columns = dict(scores) if same else self._columns(against, clean, output)
-            del columns[MaskedSuccessRateICML2026.name]
+            if clean is reference and unperturbed:
+                columns = {name: scores[name] for name in scores if name != MaskedSuccessRateICML2026.name}
+            else:
+                columns = self._columns(self.against_clean, against, clean, output)
             scores |= {f"{name}{CLEAN_REFERENCE}": values for name, values in columns.items()}
         return scores
 
@@ -130,8 +131,10 @@ class Scorer:
         both = (metric for metric in self.by_features if metric.name in a.features and metric.name in b.features)
         return {metric.name: metric.compare(a.features[metric.name], b.features[metric.name]) for metric in both}
 
-    def _columns(self, pair: Pair, reference: Reference, output: Reference) -> dict[str, Tensor]:
-        measured = {metric.name: metric.measure(pair) for metric in self.plain} | self._compared(reference, output)
+    def _columns(
+        self, metrics: Sequence[Metric], pair: Pair, reference: Reference, output: Reference
+    ) -> dict[str, Tensor]:
+        measured = {metric.name: metric.measure(pair) for metric in metrics} | self._compared(reference, output)
         return {name: values.float() for name, values in measured.items() if values is not None}
 
 

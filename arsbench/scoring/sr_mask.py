@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from arsbench.contracts import Metric, Pair
-from arsbench.scoring.mse import squared_error
+from arsbench.scoring.mse import difference, pixel_error
 from arsbench.scoring.sr import SR_THRESHOLD
 
 MASK_THRESHOLD = 0.5
@@ -14,13 +14,14 @@ MASK_THRESHOLD = 0.5
 
 def masked_error(pair: Pair, mask: Tensor) -> Tensor:
     """sum(M (y - y_p)^2) / (3 sum M) with M ``[B, 1, H, W]`` of 0 and 1, float64 ``[B]``; 0 for an empty mask."""
-    total = (pair.once(squared_error) * mask).flatten(1).sum(1, dtype=torch.float64)
+    total = (pair.once(pixel_error) * mask.squeeze(1)).flatten(1).sum(1, dtype=torch.float64)
     return total / (3 * mask.flatten(1).sum(1, dtype=torch.float64)).clamp(min=1)
 
 
-def changed_mask(a: Tensor, b: Tensor) -> Tensor:
-    """Where the sum over RGB of abs(a - b) exceeds 0.5, ``[B, 1, H, W]`` (Huang et al. 2022, CMUA-Watermark)."""
-    return ((a - b).abs().sum(1, keepdim=True) > MASK_THRESHOLD).to(a.dtype)
+def changed_mask(change: Tensor) -> Tensor:
+    """Where the sum over RGB of abs(change) exceeds 0.5, ``[B, 1, H, W]`` (Huang et al. 2022, CMUA-Watermark)."""
+    red, green, blue = change.abs().unbind(1)  # sums over a dimension that is not the last are slow
+    return (red + green + blue > MASK_THRESHOLD).to(change.dtype)[:, None]
 
 
 class MaskedSuccessRate(Metric):
@@ -42,7 +43,7 @@ class MaskedSuccessRate(Metric):
         known = pair.known.setdefault(name, {})
         x, mask = known.get(changed_mask, (None, None))
         if x is not pair.x:
-            mask = changed_mask(getattr(pair, name), pair.x)
+            mask = changed_mask(getattr(pair, name) - pair.x)
             known[changed_mask] = pair.x, mask
         return (masked_error(pair, mask) > SR_THRESHOLD).double()
 
@@ -57,4 +58,4 @@ class MaskedSuccessRateICML2026(Metric):
 
     def measure(self, pair: Pair) -> Tensor:
         """``[B]`` of 0 and 1."""
-        return (masked_error(pair, changed_mask(pair.y_p, pair.y)) > SR_THRESHOLD).double()
+        return (masked_error(pair, changed_mask(pair.once(difference))) > SR_THRESHOLD).double()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
 from arsbench.contracts import ArsbenchError
 from arsbench.scoring.features import FeatureMetric, Features
-from arsbench.scoring.psnr import on_unit_range
 from arsbench.scoring.torchvision_cure import import_with_cure
 
 SSIM_WINDOW = 11
@@ -27,7 +28,7 @@ class StructuralSimilarity(FeatureMetric):
     range = (-1.0, 1.0)
 
     def features(self, x: Tensor) -> Features:
-        """The picture in [0, 1], and its mean, the square of that and its variance within the window.
+        """The picture in [0, 1], its mean within the window, and half of its terms of SSIM's denominators.
 
         Raises:
             ArsbenchError: a side is shorter than the window.
@@ -38,26 +39,37 @@ class StructuralSimilarity(FeatureMetric):
                 f"SSIM needs pictures of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, these have {height} x {width}; "
                 "use larger ones"
             )
-        x = on_unit_range(x)
+        x = (x + 1) / 2
         mean = _filtered(x)
         mean_square = mean.square()
-        return [x, mean, mean_square, _filtered(x.square()).sub_(mean_square)]
+        variance = _filtered(x.square()).sub_(mean_square)
+        return [x, mean, mean_square.add_(C1 / 2).div_(2), variance.add_(C2 / 2).div_(2)]
 
     def compare(self, a: Features, b: Features) -> Tensor:
         """SSIM, at most 1, float64 ``[B]``."""
-        # The operations of piq.ssim in its order, so that the values are its own to the last bit.
+        # Numerators and denominators are half of those in the paper.
         (x, mean_x, square_x, variance_x), (y, mean_y, square_y, variance_y) = a, b
         mean_xy = mean_x * mean_y
-        contrast = _filtered(x * y).sub_(mean_xy).mul_(2).add_(C2).div_((variance_x + variance_y).add_(C2))
-        values = mean_xy.mul_(2).add_(C1).div_((square_x + square_y).add_(C1)).mul_(contrast)
-        return values.mean((-1, -2)).view(-1, CHANNELS).mean(1).double()
+        covariance = _filtered(x * y).sub_(mean_xy)
+        above = mean_xy.add_(C1 / 2).mul_(covariance.add_(C2 / 2))
+        below = (square_x + square_y).mul_(variance_x + variance_y)
+        return above.div_(below).mean((-1, -2)).view(-1, CHANNELS).mean(1).double()
 
 
 def _filtered(x: Tensor) -> Tensor:
     """``x`` [B, C, H, W], each channel through the window, as ``[1, B C, H', W']``."""
-    piq: Any = import_with_cure("piq.ssim")
-    # The channels of all pictures are those of one: torch filters many channels twice as fast as three. A filter along
-    # the rows and one along the columns would take a fifth less time, and round otherwise than piq.
+    # The channels of all pictures are those of one: torch filters many channels twice as fast as three. Along the rows,
+    # then along the columns, takes two thirds of the time of the whole window, and differs from it by 1e-6 at most.
     x = x.reshape(1, -1, *x.shape[-2:])
-    window = piq.gaussian_filter(SSIM_WINDOW, SSIM_SIGMA, device=x.device, dtype=x.dtype)
-    return conv2d(x, window.expand(x.shape[1], 1, -1, -1), groups=x.shape[1])
+    window = _window(x.device, x.dtype)
+    for along in (window[None], window[:, None]):
+        x = conv2d(x, along.expand(x.shape[1], 1, -1, -1), groups=x.shape[1])
+    return x
+
+
+@functools.lru_cache(maxsize=4)
+def _window(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """piq's Gaussian window along one axis, ``[11]``."""
+    piq: Any = import_with_cure("piq.ssim")
+    window: Tensor = piq.gaussian_filter(SSIM_WINDOW, SSIM_SIGMA, device=device, dtype=dtype)
+    return window.sum((0, 1))

@@ -21,9 +21,9 @@ class Centred(NamedTuple):
 
 def centred(picture: Tensor) -> Centred:
     """``picture`` [B, C, H, W] less its channels' means."""
-    values = picture.flatten(2).double()
-    values = values - values.mean(2, keepdim=True)
-    return Centred(values, values.square().sum(2))
+    values = picture.flatten(2).to(torch.float64, copy=True)
+    values -= values.mean(2, keepdim=True)
+    return Centred(values, torch.linalg.vector_norm(values, dim=2).square())
 
 
 def unrecovered_share(y: Tensor, y_p: Tensor) -> Tensor:
