@@ -75,8 +75,8 @@ class Lpips(FeatureMetric):
         return torch.stack(layers).sum(0).double()
 
     @staticmethod
-    def _weighted(f: Tensor, lin: nn.Module) -> Tensor:
+    def _weighted(f: Tensor, lin: Any) -> Tensor:
         # The package's layer weighs each channel's squared difference and averages over the places. No weight is
         # below 0, so that half of it can be done once for a picture, in place of once for each it is compared with.
-        weight = lin.get_submodule("model")[-1].weight / math.prod(f.shape[2:])
+        weight: Tensor = lin.model[-1].weight / math.prod(f.shape[2:])
         return f.mul_(weight.sqrt()).permute(0, 2, 3, 1).flatten(1)
