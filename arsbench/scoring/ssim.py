@@ -47,7 +47,7 @@ class StructuralSimilarity(FeatureMetric):
 
     def compare(self, a: Features, b: Features) -> Tensor:
         """SSIM, at most 1, float64 ``[B]``."""
-        # Numerators and denominators are half of those in the paper.
+        # Each factor, above and below, is half of that in the paper.
         (x, mean_x, square_x, variance_x), (y, mean_y, square_y, variance_y) = a, b
         mean_xy = mean_x * mean_y
         covariance = _filtered(x * y).sub_(mean_xy)
@@ -59,7 +59,8 @@ class StructuralSimilarity(FeatureMetric):
 def _filtered(x: Tensor) -> Tensor:
     """``x`` [B, C, H, W], each channel through the window, as ``[1, B C, H', W']``."""
     # The channels of all pictures are those of one: torch filters many channels twice as fast as three. Along the rows,
-    # then along the columns, takes two thirds of the time of the whole window, and differs from it by 1e-6 at most.
+    # then along the columns, takes two thirds of the time of the whole window, and rounds less: that matters where a
+    # picture is nearly flat and its variance is a small difference of large numbers.
     x = x.reshape(1, -1, *x.shape[-2:])
     window = _window(x.device, x.dtype)
     for along in (window[None], window[:, None]):

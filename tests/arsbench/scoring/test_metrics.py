@@ -89,6 +89,13 @@ def test_ssim_is_piqs(scorer: Scorer, shape: tuple[int, int]) -> None:
     torch.testing.assert_close(scorer.score(Pair(y, y_p))["ssim"], expected, atol=2e-6, rtol=0)
 
 
+def test_ssim_of_nearly_flat_pictures_is_what_float64_gives(scorer: Scorer) -> None:
+    y = constant(0.3, side=64).expand(4, -1, -1, -1)
+    y_p = y + 0.003 * noise(4, 3, 64, 64)
+    expected = import_with_cure("piq").ssim((y.double() + 1) / 2, (y_p.double() + 1) / 2, reduction="none")
+    torch.testing.assert_close(scorer.score(Pair(y, y_p))["ssim"].double(), expected, atol=5e-5, rtol=0)
+
+
 def test_ssim_is_skimages_inside_the_border(scorer: Scorer, pair: Pair) -> None:
     for i, value in enumerate(scorer.score(pair)["ssim"]):
         _, similarity = structural_similarity(
