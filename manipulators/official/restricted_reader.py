@@ -188,6 +188,8 @@ def read_checkpoint(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the source of a stub is not that of the class it stands for
+            # weights_only=True takes no pickle module and refuses what official checkpoints hold beside their tensors;
+            # _Module names what may be called, and nothing else is.
             return torch.load(path, map_location="cpu", pickle_module=_Module, weights_only=False)
     except Refused as error:
         raise ArsbenchError(
