@@ -52,6 +52,9 @@ class Manipulator(ABC):
     thread_safe: ClassVar[bool] = False
     """True promises that several threads may call ``manipulate`` at once: no call changes what another one sees. A
     subclass makes the promise anew."""
+    float64: ClassVar[bool] = False
+    """True promises that a copy whose modules and tensors are float64 manipulates float64 pictures: the gradient
+    attacks then climb in float64, and end in the same picture on every processor. A subclass makes the promise anew."""
 
     def __init__(
         self,

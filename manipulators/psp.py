@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from arsbench.contracts import ArsbenchError, Manipulator
 from arsbench.draws import draw, generator, seeded
+from arsbench.float64 import manipulator_in_float64
 from arsbench.manipulators.networks.psp_encoder import PspEncoder, Stage, fuse_batch_norms
 from arsbench.manipulators.networks.stylegan2 import StyleGAN2, fold_scales
 from arsbench.manipulators.official.checkpoints import load as load_checkpoint
@@ -123,6 +124,7 @@ class PspRecon(Psp):
 
     name = "psp-recon"
     thread_safe: ClassVar[bool] = True
+    float64: ClassVar[bool] = True
 
     def set_up(self) -> None:
         """Loads the model; there is no condition to give."""
@@ -145,6 +147,7 @@ class PspMix(Psp):
 
     name = "psp-mix"
     thread_safe: ClassVar[bool] = True
+    float64: ClassVar[bool] = True
 
     def set_up(self) -> None:
         """Loads the model and encodes the condition."""
@@ -160,17 +163,22 @@ class PspMix(Psp):
                     raise ArsbenchError(
                         "manipulator 'psp-mix' needs condition faces; load it with arsbench.load_manipulator"
                     )
-                self._codes = self.model.encode(self.condition_faces.to(self.device))
+                self._codes = self._encode_face(self.condition_faces)
             elif isinstance(condition, Tensor):
-                self._codes = self._encode_condition(condition.to(self.device, torch.float32))
+                self._codes = self._encode_condition(condition)
             elif condition != "random":
                 raise ArsbenchError(f"manipulator 'psp-mix' got a condition it cannot use: {_WANTED}")
 
+    def _encode_face(self, faces: Tensor) -> Tensor:
+        # In float64, so that the codes are the same on every processor.
+        wide = manipulator_in_float64(self).model
+        return wide.encode(faces.to(wide.latent_avg)).to(self.model.latent_avg)
+
     def _encode_condition(self, condition: Tensor) -> Tensor:
         if condition.ndim == 4 and condition.shape[:2] == (1, 3):
-            return self.model.encode(condition)
+            return self._encode_face(condition)
         if condition.shape == (1, Z_SIZE):
-            return self._map(condition)
+            return self._map(condition.to(self.model.latent_avg))
         raise ArsbenchError(
             f"manipulator 'psp-mix' got a condition of shape {list(condition.shape)} that it cannot use: {_WANTED}"
         )
@@ -185,7 +193,7 @@ class PspMix(Psp):
     def _injected(self, keys: Sequence[str]) -> Tensor:
         if self._codes is None:
             z = torch.stack([torch.randn(Z_SIZE, generator=generator(key, "condition-z")) for key in keys])
-            return self._map(z.to(self.device))
+            return self._map(z.to(self.model.latent_avg))
         return self._codes if self.condition is not None else self._codes[[self._choice(key) for key in keys]]
 
     def manipulate(self, x: Tensor, keys: Sequence[str]) -> Tensor:

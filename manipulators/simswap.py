@@ -17,6 +17,7 @@ from torch import Tensor
 from arsbench.contracts import ArsbenchError, Manipulator
 from arsbench.draws import draw, seeded
 from arsbench.face_networks.loading import load_face_recogniser, recogniser_sha256
+from arsbench.float64 import network_in_float64
 from arsbench.manipulators.networks.arcface import ArcFace
 from arsbench.manipulators.networks.simswap import SimSwapGenerator
 from arsbench.manipulators.official.checkpoints import load as load_checkpoint
@@ -53,6 +54,7 @@ class SimSwap(Manipulator):
 
     name = "simswap"
     thread_safe: ClassVar[bool] = True
+    float64: ClassVar[bool] = True
     track: ClassVar[str] = "open"
     training: ClassVar[str | None] = "arsbench.manipulators.training.simswap:train"
     weights_files: ClassVar[tuple[str | Path, ...]] = (
@@ -86,7 +88,9 @@ class SimSwap(Manipulator):
 
     def identify(self, faces: Tensor) -> Tensor:
         """The identities of ``faces`` [B, 3, H, W] in [-1, 1], as the generator takes them."""
-        return latent_identity(load_face_recogniser(self.device), faces)
+        # In float64, so that they are the same on every processor.
+        recogniser = network_in_float64(load_face_recogniser(self.device))
+        return latent_identity(recogniser, faces.double()).to(faces)
 
     def _choices(self, keys: Sequence[str]) -> list[int]:
         return [0 if self.condition is not None else draw(key, "condition") % len(self.sources) for key in keys]

@@ -114,6 +114,7 @@ class StyleClip(Manipulator):
 
     name = "styleclip"
     thread_safe: ClassVar[bool] = True
+    float64: ClassVar[bool] = True
     track: ClassVar[str] = "open"
     training: ClassVar[str | None] = "arsbench.manipulators.training.styleclip:train"
     weights_files: ClassVar[tuple[str | Path, ...]] = (

@@ -113,7 +113,7 @@ def _coded(x: Tensor, table: Tensor) -> Tensor:
     """What quantisation leaves of planes ``[B, C, 8 h, 8 w]``: DCT of each block, rounding to the table, and back."""
     batch, channels, height, width = x.shape
     blocks = x.reshape(batch, channels, height // 8, 8, width // 8, 8).transpose(3, 4).reshape(-1, 64)
-    basis = _dct_basis(x.device)
+    basis = _dct_basis(x.device).to(x)
     coefficients = (blocks @ basis) / table
     coefficients = _straight_through(coefficients, (coefficients + coefficients.sign() * HALF_UP).trunc()) * table
     blocks = (coefficients @ basis.mT).reshape(batch, channels, height // 8, width // 8, 8, 8)

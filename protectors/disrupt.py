@@ -9,8 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arsbench.contracts import Protector
-from arsbench.protectors.ascent import gradient, project, random_start, squared_distance, unmanipulated_target
+from arsbench.protectors.ascent import (
+    GradientAttack,
+    gradient,
+    project,
+    random_start,
+    squared_distance,
+    unmanipulated_target,
+)
 
 CYCLES = 2
 STEP_SHARE = 0.25
@@ -32,15 +38,15 @@ SCHEDULES = {
 
 
 def gaussian_kernel(sigma: float, size: int = GAUSSIAN_SIZE) -> Tensor:
-    """``[size, size]``, sums to 1."""
-    at = torch.arange(size, dtype=torch.float32) - size // 2
+    """``[size, size]`` in float64, sums to 1."""
+    at = torch.arange(size, dtype=torch.float64) - size // 2
     line = torch.exp(-at.square() / (2 * sigma**2))
     return line.outer(line) / line.sum().square()
 
 
 def box_kernel(size: int) -> Tensor:
-    """``[size, size]``, sums to 1."""
-    return torch.full((size, size), 1 / size**2)
+    """``[size, size]`` in float64, sums to 1."""
+    return torch.full((size, size), 1 / size**2, dtype=torch.float64)
 
 
 def blur(x: Tensor, kernel: Tensor) -> Tensor:
@@ -49,22 +55,22 @@ def blur(x: Tensor, kernel: Tensor) -> Tensor:
     return F.conv2d(x, kernel.to(x).expand(channels, 1, -1, -1), padding=kernel.shape[-1] // 2, groups=channels)
 
 
-class Disrupt(Protector):
+class Disrupt(GradientAttack):
     """Sixteen signed steps of epsilon / 4, two cycles of the schedule, against the unblurred G(x)."""
 
     name = "disrupt"
     thread_safe: ClassVar[bool] = True
 
-    def protect(self, x: Tensor, keys: Sequence[str]) -> Tensor:
-        """``x`` [B, 3, H, W] in [-1, 1] -> x_p, same shape, within epsilon."""
+    def climb(self, x: Tensor, keys: Sequence[str]) -> Tensor:
+        """``x`` [B, 3, H, W] in [-1, 1] -> x_p, same shape and dtype, within epsilon."""
         schedule = SCHEDULES[self.manipulator.track]
         kernels = [gaussian_kernel(s) for s in schedule.sigmas] + [box_kernel(s) for s in schedule.boxes]
-        target = unmanipulated_target(self, x, keys)
+        target = unmanipulated_target(self.climbed, x, keys)
         x_p = random_start(x, keys, self.epsilon, "disrupt", self.seed)
         for kernel in kernels * CYCLES:
 
             def loss(x_p: Tensor, kernel: Tensor = kernel) -> Tensor:
-                return squared_distance(self.manipulator.manipulate(blur(x_p, kernel), keys), target)
+                return squared_distance(self.climbed.manipulate(blur(x_p, kernel), keys), target)
 
             x_p = project(x_p + STEP_SHARE * self.epsilon * gradient(loss, x_p).sign(), x, self.epsilon)
         return x_p

@@ -31,7 +31,7 @@ def resize(x: Tensor, size: int) -> Tensor:
     if x.shape[-2:] == (size, size):
         return x
     rows, columns = (_interpolation(side, size, x) for side in x.shape[-2:])
-    return rows @ x.float() @ columns.T
+    return rows.to(x) @ x @ columns.T.to(x)
 
 
 def _interpolation(side: int, size: int, like: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from arsbench.contracts import ArsbenchError, Protector
+from arsbench.contracts import ArsbenchError, Manipulator, Protector
 from arsbench.faces.delivery import deliver
 from arsbench.registry import describe
 from arsbench.running.again import settings_like
@@ -158,27 +159,29 @@ def _measure(name: str, model: str, protector: Protector, x: Tensor, keys: Seque
 
 @contextmanager
 def _counted(protector: Protector) -> Iterator[dict[str, int]]:
-    """Counts passes of the manipulator, in pictures, and of the protector's own networks."""
+    """Counts passes of the manipulators it holds, in pictures, and of the protector's own networks."""
     counts = {"forward": 0, "backward": 0, "network": 0}
-    model = protector.manipulator
-    manipulate = model.manipulate
 
-    def counting(x: Tensor, keys: Sequence[str]) -> Tensor:
+    def counting(manipulate: Callable[[Tensor, Sequence[str]], Tensor], x: Tensor, keys: Sequence[str]) -> Tensor:
         counts["forward"] += len(x)
         y = manipulate(x, keys)
         if y.requires_grad:
             y.register_hook(lambda gradient: _add(counts, "backward", len(x)))  # type: ignore[no-untyped-call]
         return y
 
-    networks = [value for value in vars(protector).values() if isinstance(value, nn.Module)]
+    held = vars(protector).values()
+    models = {id(value): value for value in held if isinstance(value, Manipulator)}.values()
+    networks = [value for value in held if isinstance(value, nn.Module)]
     hooks = [
         network.register_forward_hook(lambda module, given, made: _add(counts, "network", 1)) for network in networks
     ]
-    model.manipulate = counting  # type: ignore[method-assign]
+    for model in models:
+        model.manipulate = functools.partial(counting, model.manipulate)  # type: ignore[method-assign]
     try:
         yield counts
     finally:
-        del model.manipulate
+        for model in models:
+            del model.manipulate
         for hook in hooks:
             hook.remove()
 

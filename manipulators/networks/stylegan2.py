@@ -83,7 +83,9 @@ class ModulatedConv2d(nn.Module):
         by_layout = weight.transpose(0, 1) if self.up else weight
         by_layout = by_layout.contiguous(memory_format=torch.channels_last)
         self.weight.data = (by_layout.transpose(0, 1) if self.up else by_layout)[None]
-        self.scale, self.energy = 1.0, weight.square().sum((2, 3)) if self.demodulate else None
+        # In float64 the order of summation, which changes with the processor, is lost when rounding.
+        energy = weight.double().square().sum((2, 3)).to(weight)
+        self.scale, self.energy = 1.0, energy if self.demodulate else None
 
     def convolve(self, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor | None]:
         """The convolution of the modulated input, and what demodulates its channels, ``[B, n_out, 1, 1]``."""

@@ -9,6 +9,7 @@ import torch
 
 import arsbench
 from arsbench import registry
+from arsbench.float64 import has_float64, manipulator_in_float64
 
 each = pytest.mark.parametrize("name", registry.names("manipulator"))
 
@@ -86,3 +87,14 @@ def test_threads_change_nothing_where_they_are_promised(name, model_of, faces):
             return torch.cat(list(pool.map(output, range(len(x)))))
 
     assert torch.equal(outputs(2), outputs(1))
+
+
+@each
+def test_its_copy_in_float64_says_the_same(name, model_of, faces):
+    x, keys = faces
+    model = model_of(name)
+    assert has_float64(model)
+    with torch.no_grad():
+        y, wide = model.manipulate(x, keys), manipulator_in_float64(model).manipulate(x.double(), keys)
+    assert (y.dtype, wide.dtype) == (torch.float32, torch.float64)
+    torch.testing.assert_close(wide.float(), y, atol=1e-4, rtol=0)

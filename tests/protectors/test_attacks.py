@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from typing import ClassVar
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +17,7 @@ from arsbench.contracts import Manipulator
 from arsbench.faces.delivery import deliver
 from arsbench.protectors.ascent import project
 from arsbench.protectors.controls import Brighten, Noise, Shade
-from arsbench.protectors.disrupt import SCHEDULES, blur, box_kernel, gaussian_kernel
+from arsbench.protectors.disrupt import SCHEDULES, Disrupt, blur, box_kernel, gaussian_kernel
 from arsbench.protectors.eot_pgd import EoTPGD
 from arsbench.protectors.fgsm import FGSM
 from arsbench.protectors.pgd import PGD
@@ -107,14 +112,56 @@ def test_pgd_is_as_strong_as_an_independent_one(mixer):
     assert (y_ours - y).square().mean() >= 0.9 * (y_theirs - y).square().mean()
 
 
-def test_an_attack_does_not_depend_on_the_other_images(mixer, faces):
+@pytest.mark.parametrize("attack", [FGSM, PGD, Disrupt])
+def test_an_attack_does_not_depend_on_the_other_images(attack, mixer, faces):
     x, keys = faces
-    together = PGD(mixer, 0.3).protect(x, keys)
-    alone = torch.cat([PGD(mixer, 0.3).protect(x[i : i + 1], keys[i : i + 1]) for i in range(len(x))])
-    with torch.no_grad():
-        y = mixer.manipulate(x, keys)
-        errors = [(mixer.manipulate(t, keys) - y).square().mean((1, 2, 3)) for t in (together, alone)]
-    torch.testing.assert_close(errors[0], errors[1], rtol=0.05, atol=0)
+    method = attack(mixer, 0.3)
+    alone = torch.cat([method.protect(x[i : i + 1], keys[i : i + 1]) for i in range(len(x))])
+    assert torch.equal(deliver(method.protect(x, keys)), deliver(alone))
+
+
+class Wide(Scale):
+    """G(x) = 2 x, which keeps the dtypes that it was given."""
+
+    float64: ClassVar[bool] = True
+
+    def set_up(self):
+        self.seen = set()
+
+    def manipulate(self, x, keys):
+        self.seen.add(x.dtype)
+        return 2 * x
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_climbs_in_float64_where_that_is_promised(name, faces):
+    x, keys = faces
+    manipulator = Wide()
+    x_p = arsbench.load_protector(name, manipulator, epsilon=0.1).protect(x, keys)
+    assert manipulator.seen == {torch.float64}
+    assert x_p.dtype == torch.float32
+
+
+OLDEST_INSTRUCTIONS = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "MKL_CBWR": "COMPATIBLE",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "disrupt"])
+def test_an_attack_ends_in_the_same_picture_on_an_older_processor(name, mixer, tmp_path):
+    x, keys = arsbench.load_faces(n=2)
+    script = (
+        "import sys, torch, arsbench; from arsbench.faces.delivery import deliver\n"
+        "attack = arsbench.load_protector(sys.argv[1], arsbench.load_manipulator('psp-mix'), epsilon=0.3)\n"
+        "torch.save(deliver(attack.protect(*arsbench.load_faces(n=2))), sys.argv[2])"
+    )
+    file = tmp_path / "delivered.pt"
+    subprocess.run([sys.executable, "-c", script, name, file], env=os.environ | OLDEST_INSTRUCTIONS, check=True)
+    here = deliver(arsbench.load_protector(name, mixer, epsilon=0.3).protect(x, keys))
+    assert torch.equal(torch.load(file), here)
 
 
 @pytest.mark.parametrize("track", SCHEDULES)
@@ -125,7 +172,7 @@ def test_a_disrupt_cycle_has_five_gaussians_and_three_boxes(track):
 
 @pytest.mark.parametrize("kernel", [gaussian_kernel(1.5), box_kernel(5)])
 def test_disrupt_blurs_with_zero_padding(kernel):
-    torch.testing.assert_close(kernel.sum(), torch.tensor(1.0))
+    torch.testing.assert_close(kernel.sum(), torch.tensor(1.0, dtype=torch.float64))
     blurred = blur(torch.ones(1, 1, 21, 21), kernel)
     torch.testing.assert_close(blurred[0, 0, 10, 10], torch.tensor(1.0))
     assert blurred[0, 0, 0, 0] < 0.5
