@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,8 @@ from arsbench.leaderboard.aggregates import WORST
 from arsbench.leaderboard.entry import read_entry
 from arsbench.leaderboard.verify import verify
 
-RESULTS = Path(__file__).parents[2] / "results"
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results"
 ENTRIES = sorted(path.parent for path in RESULTS.glob("leaderboard/*/entry.json"))
 
 
@@ -32,3 +34,8 @@ def test_every_ranked_method_of_the_main_run_has_an_entry():
     table = pd.read_csv(RESULTS / "paper" / "runs" / "robustness" / "tables" / "leaderboard.csv")
     ranked = set(table.loc[table["rank"].notna(), "protector"])
     assert ranked <= {folder.name for folder in ENTRIES}
+
+
+def test_what_the_weights_reach_is_made_from_the_entries():
+    made = runpy.run_path(str(ROOT / "docs" / "reached.py"))["reached"]()
+    assert (RESULTS / "reached.md").read_text() == made
