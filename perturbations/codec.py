@@ -18,10 +18,12 @@ from torch import Tensor
 from arsbench.contracts import Perturbation
 
 Pixels = NDArray[np.uint8]
+SMALL = 3 * 128 * 128
+"""Values of a picture up to which most of its time is Python's, which threads would wait for."""
 
 
 class Codec(Perturbation):
-    """A perturbation of 8-bit pictures, one by one, in as many threads as torch uses."""
+    """A perturbation of 8-bit pictures, one by one, large ones in as many threads as torch uses."""
 
     @abstractmethod
     def code(self, pixels: Pixels, parameter: float) -> Pixels:
@@ -35,7 +37,8 @@ class Codec(Perturbation):
         def code_part(part: Pixels) -> list[Pixels]:
             return [self.code(image, parameter) for image in part]
 
-        parts = np.array_split(pixels, min(len(pixels), torch.get_num_threads()))
+        at_once = torch.get_num_threads() if pixels[0].size > SMALL else 1
+        parts = np.array_split(pixels, min(len(pixels), at_once))
         coded = [image for part in _threads().map(code_part, parts) for image in part]
         return torch.from_numpy(np.stack(coded)).permute(0, 3, 1, 2).contiguous().to(x).div_(127.5).sub_(1)
 

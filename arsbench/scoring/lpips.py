@@ -19,6 +19,8 @@ from arsbench.weights import load_weights
 LPIPS_SMALLEST = 31
 """AlexNet's two poolings leave nothing of a picture below 31 pixels; there, lpips is absent from the scores."""
 TRUNK = "lpips_alex"
+NORM_FLOOR = 1e-10
+"""As the package adds it to the norm that features are divided by."""
 
 
 def load_lpips(device: str | torch.device = "cpu") -> nn.Module:
@@ -58,7 +60,6 @@ class Lpips(FeatureMetric):
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
         self.net: Any = load_lpips(device)
-        self.package: Any = import_with_cure("lpips")
 
     def features(self, x: Tensor) -> Features | None:
         """The normalised features of AlexNet's five layers, ``[B, H W C]`` each, times the root of what one of their
@@ -67,7 +68,7 @@ class Lpips(FeatureMetric):
             return None
         scaled = self.net.scaling_layer(x).contiguous(memory_format=torch.channels_last)
         layers = zip(self.net.net(scaled), self.net.lins, strict=True)
-        return [self._weighted(self.package.normalize_tensor(f), lin) for f, lin in layers]
+        return [self._weighted(f, lin) for f, lin in layers]
 
     def compare(self, a: Features, b: Features) -> Tensor:
         """LPIPS, at least 0, float64 ``[B]``."""
@@ -79,4 +80,5 @@ class Lpips(FeatureMetric):
         # The package's layer weighs each channel's squared difference and averages over the places. No weight is
         # below 0, so that half of it can be done once for a picture, in place of once for each it is compared with.
         weight: Tensor = lin.model[-1].weight / math.prod(f.shape[2:])
-        return f.mul_(weight.sqrt()).permute(0, 2, 3, 1).flatten(1)
+        norm = torch.linalg.vector_norm(f, dim=1, keepdim=True).add_(NORM_FLOOR)
+        return f.div_(norm).mul_(weight.sqrt()).permute(0, 2, 3, 1).flatten(1)

@@ -28,10 +28,11 @@ class StructuralSimilarity(FeatureMetric):
     range = (-1.0, 1.0)
 
     def features(self, x: Tensor) -> Features:
-        """The picture, its mean within the window, that plus 1, and half of its terms of SSIM's denominators, times 4.
+        """x, its mean within the window, that of x + 1, and its variance plus 2 C2, maps ``[1, B C, H, W]``.
 
-        All are maps ``[1, B C, H, W]`` in channels-last order: a window along many channels is then twice to three
-        times as fast. SSIM is of (x + 1) / 2; here the maps are of x, and SSIM's constants four times as large.
+        They are in channels-last order: a window along many channels is then two to three times as fast. SSIM is of
+        (x + 1) / 2; of x + 1 it is the same with constants four times as large, and x has the variance of x + 1, with
+        less rounding.
 
         Raises:
             ArsbenchError: a side is shorter than the window.
@@ -45,23 +46,26 @@ class StructuralSimilarity(FeatureMetric):
         channels_last = x.reshape(-1, height * width).t().contiguous()
         x = channels_last.view(1, height, width, -1).permute(0, 3, 1, 2)
         mean = _filtered(x)
-        raised = mean + 1
-        variance = _filtered(_plus_product(C2, x, x)).addcmul_(mean, mean, value=-1)
-        return [x, mean, raised, _plus_product(C1, raised, raised), variance]
+        return [x, mean, mean + 1, _covariance(x, mean, x, mean)]
 
     def compare(self, a: Features, b: Features) -> Tensor:
         """SSIM, at most 1, float64 ``[B]``."""
-        # Each of the four factors is half of that in the paper, times 4.
-        (x, mean_x, raised_x, square_x, variance_x), (y, mean_y, raised_y, square_y, variance_y) = a, b
-        covariance = _filtered(_plus_product(C2, x, y)).addcmul_(mean_x, mean_y, value=-1)
-        above = _plus_product(C1, raised_x, raised_y).mul_(covariance)
-        halves = above.div_(square_x + square_y).div_(variance_x + variance_y)
+        (x, mean_x, raised_x, variance_x), (y, mean_y, raised_y, variance_y) = a, b
+        # Above the line stand halves of the paper's factors; so there is a 4 at the end.
+        means = _product_plus(2 * C1, raised_x, raised_y)
+        squares = _product_plus(4 * C1, raised_x, raised_x).addcmul_(raised_y, raised_y)
+        halves = means.mul_(_covariance(x, mean_x, y, mean_y)).div_(squares).div_(variance_x + variance_y)
         return 4 * halves.mean((-1, -2)).view(-1, CHANNELS).mean(1).double()
 
 
-def _plus_product(constant: float, x: Tensor, y: Tensor) -> Tensor:
-    """x y + 2 ``constant``, in one pass; the window leaves a constant what it is."""
-    return torch.addcmul(torch.full((), 2 * constant, dtype=x.dtype, device=x.device), x, y)
+def _covariance(x: Tensor, mean_x: Tensor, y: Tensor, mean_y: Tensor) -> Tensor:
+    """The covariance within the window, plus 2 C2: the window leaves a constant what it is."""
+    return _filtered(_product_plus(2 * C2, x, y)).addcmul_(mean_x, mean_y, value=-1)
+
+
+def _product_plus(constant: float, x: Tensor, y: Tensor) -> Tensor:
+    """x y + ``constant``, in one pass."""
+    return torch.addcmul(torch.full((), constant, dtype=x.dtype, device=x.device), x, y)
 
 
 def _filtered(x: Tensor) -> Tensor:

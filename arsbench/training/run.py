@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from arsbench import registry
+from arsbench.allocator import keep_freed_memory
 from arsbench.contracts import ArsbenchError, Manipulator
 from arsbench.draws import generator
 from arsbench.faces import shipped
@@ -72,6 +73,7 @@ def train(
         ArsbenchError: an unknown name, a method that has nothing to train, or a number that cannot be used.
     """
     progress = progress or NoProgress()
+    keep_freed_memory()
     check_track(track)
     check_epsilon(epsilon)
     kind, _, function = trainable(name)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from arsbench.allocator import keep_freed_memory
 from arsbench.contracts import ArsbenchError
 from arsbench.faces.sources import FaceSource
 from arsbench.process_state import exits_refused
@@ -95,6 +96,7 @@ def compute(
     Cells of failures that are there already are left out. Arguments as of :func:`run`.
     """
     at_once = max((len(work.indices) for work in waiting), default=1)
+    keep_freed_memory()
     with precise(), exits_refused():
         while waiting:
             work, *others = waiting.pop(0).split(at_once)
