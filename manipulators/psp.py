@@ -113,9 +113,10 @@ class Psp(Manipulator):
 
     def build(self) -> PspModel:
         """The model with its weights; sets ``weights_sha256``."""
-        model = open_model()
         tensors, self.weights_sha256 = load_weights(WEIGHTS, "psp_open")
-        model.load_state_dict(tensors)
+        with torch.device("meta"):
+            model = open_model()
+        model.load_state_dict(tensors, assign=True)
         return model
 
 

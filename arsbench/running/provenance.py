@@ -11,6 +11,7 @@ PACKAGES = ("arsbench", "torch", "torchvision", "kornia", "lpips", "piq", "numpy
 """Their versions stand in the manifest."""
 
 
+@functools.cache
 def version_of(package: str) -> str | None:
     """The installed version, or ``None``."""
     try:
