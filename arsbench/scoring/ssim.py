@@ -55,7 +55,8 @@ class StructuralSimilarity(FeatureMetric):
         means = _product_plus(2 * C1, raised_x, raised_y)
         squares = _product_plus(4 * C1, raised_x, raised_x).addcmul_(raised_y, raised_y)
         halves = means.mul_(_covariance(x, mean_x, y, mean_y)).div_(squares).div_(variance_x + variance_y)
-        return 4 * halves.mean((-1, -2)).view(-1, CHANNELS).mean(1).double()
+        # In float64 the order of summation, which changes with the batch, is lost when rounding to float32.
+        return 4 * halves.mean((-1, -2), dtype=torch.float64).view(-1, CHANNELS).mean(1)
 
 
 def _covariance(x: Tensor, mean_x: Tensor, y: Tensor, mean_y: Tensor) -> Tensor:
