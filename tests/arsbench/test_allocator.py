@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 
 import pytest
-
-from arsbench.allocator import keep_freed_memory
 
 FAULTS = """
 import resource, sys, torch
@@ -28,6 +27,7 @@ def page_faults(how):
     return int(run.stdout)
 
 
-@pytest.mark.skipif(not keep_freed_memory(), reason="the C library is not glibc")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_large_tensors_that_are_made_again_find_their_pages():
-    assert page_faults("kept") < 1000 < page_faults("as usual")
+    # Where the system gives huge pages of its own accord, there are few faults either way.
+    assert 10 * page_faults("kept") < page_faults("as usual")

@@ -161,7 +161,7 @@ def test_an_attack_ends_in_the_same_picture_on_an_older_processor(name, mixer, t
     file = tmp_path / "delivered.pt"
     subprocess.run([sys.executable, "-c", script, name, file], env=os.environ | OLDEST_INSTRUCTIONS, check=True)
     here = deliver(arsbench.load_protector(name, mixer, epsilon=0.3).protect(x, keys))
-    assert torch.equal(torch.load(file), here)
+    assert torch.equal(torch.load(file, weights_only=True), here)
 
 
 @pytest.mark.parametrize("track", SCHEDULES)
