@@ -123,9 +123,8 @@ def protect(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     import torch
 
     from arsbench import registry
-    from arsbench.draws import draw
-    from arsbench.faces.delivery import audit, from_bytes, to_bytes
-    from arsbench.process_state import undisturbed
+    from arsbench.faces.delivery import from_bytes
+    from arsbench.leaderboard.protecting import delivered
     from arsbench.running.loading import make_manipulator, make_protector
 
     torch.set_num_threads(1)
@@ -144,14 +143,7 @@ def protect(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     method = registry.find("protector", request["method"])
     for number, model in enumerate(models):
         protector = make_protector(method, model, epsilon, seed)
-        made = []
-        for index, key in enumerate(keys):
-            x = faces[index : index + 1]
-            # As a run does it: image by image, each with its own draws.
-            with undisturbed(draw(key, f"protect {method.name}", seed)), torch.enable_grad():
-                x_p = protector.protect(x.clone(), [key])
-            made.append(to_bytes(audit(x, x_p, epsilon, method.name, [key])))
-        np.save(folder / f"{number}.npy", torch.cat(made).numpy())
+        np.save(folder / f"{number}.npy", delivered(protector, method.name, epsilon, seed, faces, keys).numpy())
     return {"name": method.name}
 
 

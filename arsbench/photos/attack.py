@@ -7,8 +7,12 @@ manipulators are changed, softly: of each, the least of the three ratios to the 
 
 from __future__ import annotations
 
+import itertools
+import math
+import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -24,9 +28,13 @@ from arsbench.scoring.amplification import AMPLIFICATION_THRESHOLD
 from arsbench.scoring.sr import SR_THRESHOLD
 from arsbench.scoring.unrecovered import UNRECOVERED_THRESHOLD
 
-STEPS, GREY_STEPS, PROBE_STEPS = 50, 130, 20
-"""Grey noise has one value where colours have three, and takes longer to find; before, each manipulator is tried alone,
-to know which to give up: see :func:`outsider`."""
+STEPS, GREY_STEPS = 50, 80
+"""Grey noise has one value where colours have three, and takes longer to find."""
+REMAIN = ((0.45, 1), (0.2, 2), (0.06, 3), (0.0, 4))
+"""Grey noise gives up one manipulator. Which one is found by trying: from which share of the steps on how many attempts
+remain, the best of them, each of which gives up another."""
+CONDITIONS = 8
+"""That pictures without any processing are looked at with; what the manipulators make of the face itself is kept."""
 MOMENTUM = 0.9
 STEP_SHARE = 0.25
 """First step size over epsilon; it falls to a tenth of that."""
@@ -42,12 +50,15 @@ FOCUS, NEAR, MEMORY = 3.0, 0.8, 0.8
 changes."""
 PLAIN_SHARE, GREY_PLAIN_SHARE = 0.3, 0.6
 """Of the steps: without any processing."""
+HARDEST_REDUCER = "bilinear"
+"""It shows least of the noise, and is looked through more often than all others together."""
 OTHER_CROP = 0.1
 """By how much of its side a forger's crop may be wider, narrower or elsewhere."""
 CROPS = 2
 """How much oftener than each other processing that is drawn."""
 
 View = Callable[[Tensor, Sequence[str]], Tensor]
+Made = TypeVar("Made")
 
 
 def views() -> list[View]:
@@ -102,7 +113,7 @@ def ensemble_noise(
     Args:
         x: reduced crops ``[B, 3, S, S]`` in [-1, 1].
         keys: theirs; the draws come from the first.
-        manipulators: all of which are to be changed.
+        manipulators: all of which are to be changed; of more than two, all but one where the photo is grey.
         epsilon: L_inf budget in [-1, 1] units.
         seen: what reductions show of each face's noise.
         grey: the same noise on all channels.
@@ -113,97 +124,200 @@ def ensemble_noise(
         ``[B, 3, S, S]``, within ``epsilon``.
     """
     steps = (GREY_STEPS if grey else STEPS) if steps is None else steps
-    climb = partial(_climb, x=x, keys=keys, epsilon=epsilon, seen=seen, grey=grey)
-    if grey and len(manipulators) > 2:
-        alone = [
-            climb([model], PROBE_STEPS, generator(keys[0], f"protect-photo/{model.name}", seed))
-            for model in manipulators
-        ]
-        given_up = outsider(x, keys, manipulators, [_shown(x, noise, seen, next(iter(REDUCERS))) for noise in alone])
-        manipulators = [model for i, model in enumerate(manipulators) if i != given_up]
-    return climb(manipulators, steps, generator(keys[0], "protect-photo", seed))
-
-
-@torch.no_grad()
-def outsider(x: Tensor, keys: Sequence[str], manipulators: Sequence[Manipulator], alone: Sequence[Tensor]) -> int:
-    """Which of ``manipulators`` shares least with the others: their noise changes it least, and its noise them.
-
-    Args:
-        x: pictures ``[B, 3, S, S]``.
-        keys: theirs.
-        manipulators: at least two.
-        alone: the pictures protected against each of them alone.
-    """
-    reached = x.new_zeros(len(manipulators), len(manipulators))
-    for i, model in enumerate(manipulators):
-        y = model.manipulate(x, keys)
-        for j, x_p in enumerate(alone):
-            if i != j:
-                reached[i, j] = success(y, model.manipulate(x_p, keys).clamp(-1, 1), x, x_p).mean()
-    return int((reached.sum(0) + reached.sum(1)).argmin())
-
-
-def _climb(
-    manipulators: Sequence[Manipulator],
-    steps: int,
-    draws: torch.Generator,
-    x: Tensor,
-    keys: Sequence[str],
-    epsilon: float,
-    seen: Sequence[Seen],
-    grey: bool,
-) -> Tensor:
-    """The noise that changes ``manipulators``, and as :func:`ensemble_noise`."""
-    platform, reducers = views(), list(REDUCERS)
-    side_by_side = x.device.type == "cpu" and all(model.thread_safe for model in manipulators)
-
-    def draw(n: int) -> int:
-        return int(torch.randint(n, (), generator=draws))
-
-    noise = _alike(epsilon * (2 * torch.rand(x.shape, generator=draws) - 1), grey).to(x)
-    velocity = torch.zeros_like(x)
-    lately = x.new_zeros(len(manipulators), len(x))
+    target = _Target(x, keys, manipulators, seen, grey, generator(keys[0], "protect-photo", seed))
+    attempts = _Attempts.begun(target, epsilon, give_up=grey and len(manipulators) > 2)
     for step in range(steps):
-        named = [f"{key}#{draw(1 << 30)}" for key in keys]
-        plain = float(torch.rand((), generator=draws)) < (GREY_PLAIN_SHARE if grey else PLAIN_SHARE)
-        view = None if plain else platform[draw(len(platform))]
-        reducer = reducers[draw(len(reducers))]
-        noise.requires_grad_()
-        x_p = _shown(x, noise, seen, reducer)
-        px, px_p = (x, x_p) if view is None else (view(x, named), view(x_p, named))
-        weights = (-FOCUS * lately).softmax(0) if grey else [None] * len(manipulators)
-        pull = partial(_pull, px=px, px_p=px_p.detach(), keys=named)
-        pairs = list(zip(manipulators, weights, strict=True))
-        pulls = each(pull, pairs) if side_by_side else [pull(pair) for pair in pairs]
-        lately = MEMORY * lately + (1 - MEMORY) * torch.stack([reached for _, reached in pulls])
+        attempts = attempts.best(next(count for share, count in REMAIN if step >= share * steps), target)
+        attempts.climb(target, epsilon, STEP_SHARE * (1 - 0.9 * step / steps))
+    return attempts.best(1, target).noise
+
+
+class _Sight(NamedTuple):
+    """One way of looking at the faces.
+
+    Attributes:
+        px: the faces as they are seen ``[B, 3, S, S]``.
+        named: what they are called, which chooses the manipulators' condition.
+        reducer: of the enlarged photo.
+        view: what a platform does with it, or ``None``.
+    """
+
+    px: Tensor
+    named: list[str]
+    reducer: str
+    view: View | None
+
+
+class _Target:
+    """The faces of a photo, the manipulators that are to be changed, and how both are looked at."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        keys: Sequence[str],
+        manipulators: Sequence[Manipulator],
+        seen: Sequence[Seen],
+        grey: bool,
+        draws: torch.Generator,
+    ) -> None:
+        self.x, self.keys, self.manipulators, self.seen = x, keys, manipulators, seen
+        self.grey, self.draws = grey, draws
+        self.platform, self.reducers = views(), [*REDUCERS, *[HARDEST_REDUCER] * (len(REDUCERS) - 1)]
+        self._known: dict[tuple[int, str], Tensor] = {}
+        self._seconds = [0.0] * len(manipulators)
+        self._side_by_side = x.device.type == "cpu" and all(model.thread_safe for model in manipulators)
+
+    def draw(self, n: int) -> int:
+        """A number below ``n``."""
+        return int(torch.randint(n, (), generator=self.draws))
+
+    def sight(self) -> _Sight:
+        """The next way of looking."""
+        plain = float(torch.rand((), generator=self.draws)) < (GREY_PLAIN_SHARE if self.grey else PLAIN_SHARE)
+        named = [f"{key}#{self.draw(CONDITIONS if plain else 1 << 30)}" for key in self.keys]
+        view = None if plain else self.platform[self.draw(len(self.platform))]
+        reducer = self.reducers[self.draw(len(self.reducers))]
+        return _Sight(view(self.x, named) if view else self.x, named, reducer, view)
+
+    def protected(self, noise: Tensor, faces: Sequence[int], reducer: str) -> Tensor:
+        """x_p ``[E, 3, S, S]`` as one reduction of the photo shows it, by noise ``[E, 3, S, S]`` for ``faces``."""
+        shown = torch.stack([self.seen[face](one, reducer) for face, one in zip(faces, noise, strict=True)])
+        return (self.x[list(faces)] + shown).clamp(-1, 1)
+
+    @torch.no_grad()
+    def output(self, number: int, sight: _Sight) -> Tensor:
+        """What a manipulator makes of the faces ``[B, 3, S, S]``."""
+        model = self.manipulators[number]
+        if sight.view is not None:
+            return model.manipulate(sight.px, sight.named)
+        for face, name in enumerate(sight.named):
+            if (number, name) not in self._known:
+                self._known[number, name] = model.manipulate(self.x[face : face + 1], [name])
+        return torch.cat([self._known[number, name] for name in sight.named])
+
+    def each(self, function: Callable[[int], Made]) -> list[Made]:
+        """``function`` of the number of each manipulator, side by side where they allow it."""
+        numbers = range(len(self.manipulators))
+        if not self._side_by_side:
+            return [function(number) for number in numbers]
+
+        def timed(number: int) -> Made:
+            began = time.thread_time()
+            made = function(number)
+            self._seconds[number] = time.thread_time() - began
+            return made
+
+        # Those that take longest first: no core then waits long for the other at the end.
+        order = sorted(numbers, key=lambda number: -self._seconds[number])
+        made = dict(zip(order, each(timed, order), strict=True))
+        return [made[number] for number in numbers]
+
+
+@dataclass
+class _Attempts:
+    """Noises that are being made.
+
+    Attributes:
+        faces: of each, which face it is for.
+        against: of each, the numbers of the manipulators that it is to change.
+        noise: ``[E, 3, S, S]``.
+        velocity: likewise.
+        lately: how far each changed each manipulator in the last steps ``[M, E]``.
+    """
+
+    faces: list[int]
+    against: list[tuple[int, ...]]
+    noise: Tensor
+    velocity: Tensor
+    lately: Tensor
+
+    @classmethod
+    def begun(cls, target: _Target, epsilon: float, give_up: bool) -> _Attempts:
+        """One for each face; with ``give_up`` one for each manipulator that it may give up."""
+        n, count = len(target.manipulators), len(target.x)
+        sets = list(itertools.combinations(range(n), n - 1 if give_up else n))
+        noise = _alike(epsilon * (2 * torch.rand(target.x.shape, generator=target.draws) - 1), target.grey)
+        faces = [face for face in range(count) for _ in sets]
+        noise = noise.to(target.x)[faces]
+        return cls(faces, sets * count, noise, torch.zeros_like(noise), noise.new_zeros(n, len(faces)))
+
+    def climb(self, target: _Target, epsilon: float, size: float) -> None:
+        """One step of ``size`` epsilon."""
+        sight = target.sight()
+        noise = self.noise.requires_grad_()
+        x_p = target.protected(noise, self.faces, sight.reducer)
+        px_p = sight.view(x_p, [sight.named[face] for face in self.faces]) if sight.view else x_p
+        before = px_p.detach()
+        pulls = target.each(lambda number: self._pull(target, number, sight, before))
+        self.lately = MEMORY * self.lately + (1 - MEMORY) * torch.stack([reached for _, reached in pulls])
         (gradient,) = torch.autograd.grad(px_p, noise, torch.stack([gradient for gradient, _ in pulls]).sum(0))
-        gradient = _alike(gradient, grey)
-        velocity = MOMENTUM * velocity + gradient / gradient.abs().mean((1, 2, 3), keepdim=True).clamp_min(1e-12)
-        size = STEP_SHARE * epsilon * (1 - 0.9 * step / steps)
-        noise = (noise.detach() + size * velocity.sign()).clamp(-epsilon, epsilon)
-    return noise
+        gradient = _alike(gradient, target.grey)
+        typical = gradient.abs().mean((1, 2, 3), keepdim=True).clamp_min(1e-12)
+        self.velocity = MOMENTUM * self.velocity + gradient / typical
+        self.noise = (noise.detach() + size * epsilon * self.velocity.sign()).clamp(-epsilon, epsilon)
 
+    def _pull(self, target: _Target, number: int, sight: _Sight, px_p: Tensor) -> tuple[Tensor, Tensor]:
+        """How far one manipulator is changed: the gradient at ``px_p`` ``[E, 3, S, S]``, and the value ``[E]``."""
+        gradients, reached = torch.zeros_like(px_p), self.lately[number].clone()
+        those = [i for i, numbers in enumerate(self.against) if number in numbers]
+        if not those:
+            return gradients, reached
+        faces = [self.faces[i] for i in those]
+        y = target.output(number, sight)[faces]
+        part = px_p[those].requires_grad_()  # of this thread alone
+        with torch.enable_grad():
+            y_p = target.manipulators[number].manipulate(part, [sight.named[face] for face in faces])
+            changed = success(y, y_p.clamp(-1.5, 1.5), sight.px[faces], part)
+            if target.grey:
+                gain = self._weights()[number, those] * changed.clamp(max=NEAR)
+            else:
+                gain = torch.sigmoid(STEEPNESS * (changed - MARGIN)) + STILL * changed.clamp(max=ENOUGH)
+        gradients[those] = torch.autograd.grad(gain.sum(), part)[0]
+        reached[those] = changed.detach()
+        return gradients, reached
 
-def _shown(x: Tensor, noise: Tensor, seen: Sequence[Seen], reducer: str) -> Tensor:
-    """x_p as one reduction of the enlarged photo shows it."""
-    return (x + torch.stack([shows(n, reducer) for n, shows in zip(noise, seen, strict=True)])).clamp(-1, 1)
+    def _weights(self) -> Tensor:
+        """How hard each manipulator pulls ``[M, E]``: the least changed of those that are not given up the hardest."""
+        return (-FOCUS * self.lately).masked_fill(~self._wanted(), -math.inf).softmax(0)
 
+    def _wanted(self) -> Tensor:
+        wanted = [[number in numbers for numbers in self.against] for number in range(len(self.lately))]
+        return torch.tensor(wanted, device=self.lately.device)
 
-def _pull(
-    model_and_weight: tuple[Manipulator, Tensor | None], px: Tensor, px_p: Tensor, keys: Sequence[str]
-) -> tuple[Tensor, Tensor]:
-    """The gradient at ``px_p`` of how far one manipulator is changed, and how far that is ``[B]``."""
-    model, weight = model_and_weight
-    px_p = px_p.clone().requires_grad_()  # of this thread alone
-    with torch.no_grad():
-        y = model.manipulate(px, keys)
-    with torch.enable_grad():
-        reached = success(y, model.manipulate(px_p, keys).clamp(-1.5, 1.5), px, px_p)
-        if weight is None:
-            gain = torch.sigmoid(STEEPNESS * (reached - MARGIN)) + STILL * reached.clamp(max=ENOUGH)
-        else:
-            gain = weight * reached.clamp(max=NEAR)
-    return torch.autograd.grad(gain.sum(), px_p)[0], reached.detach()
+    def best(self, count: int, target: _Target) -> _Attempts:
+        """Of each face the ``count`` attempts whose least changed manipulator is changed most; all if fewer."""
+        if count * len(target.x) >= len(self.faces):
+            return self
+        held = self._changed(target).masked_fill(~self._wanted(), math.inf).amin(0)
+        chosen = []
+        for face in range(len(target.x)):
+            own = [i for i, of in enumerate(self.faces) if of == face]
+            chosen += sorted(sorted(own, key=lambda i: -float(held[i]))[:count])
+        return _Attempts(
+            [self.faces[i] for i in chosen],
+            [self.against[i] for i in chosen],
+            self.noise[chosen],
+            self.velocity[chosen],
+            self.lately[:, chosen],
+        )
+
+    @torch.no_grad()
+    def _changed(self, target: _Target) -> Tensor:
+        """How far each manipulator is changed ``[M, E]``: the least over reducers and conditions."""
+        reducers = itertools.cycle(REDUCERS)
+        names = [[f"{key}#{number}" for key in target.keys] for number in range(CONDITIONS)]
+        sights = [_Sight(target.x, named, next(reducers), None) for named in names]
+
+        def changed(number: int) -> Tensor:
+            reached = []
+            for sight in sights:
+                x_p = target.protected(self.noise, self.faces, sight.reducer)
+                named = [sight.named[face] for face in self.faces]
+                y_p = target.manipulators[number].manipulate(x_p, named).clamp(-1, 1)
+                reached.append(success(target.output(number, sight)[self.faces], y_p, target.x[self.faces], x_p))
+            return torch.stack(reached).amin(0)
+
+        return torch.stack(target.each(changed))
 
 
 def _alike(noise: Tensor, grey: bool) -> Tensor:

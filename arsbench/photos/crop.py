@@ -22,8 +22,6 @@ FRAME = 1.12
 """Side of a crop over the larger side of the detector's box, and how much of its side the crop lies higher: so lie the
 boxes that it finds in the faces of the track."""
 RAISED = 0.15
-ALONE = 0.6
-"""A face whose box has this share of another's centre in it is the same face."""
 
 
 class Box(NamedTuple):

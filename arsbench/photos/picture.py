@@ -79,11 +79,6 @@ class Photo:
         """Whether there is one sample for all colours."""
         return COLOURS[self.mode] == 1
 
-    @property
-    def lossy_mode(self) -> bool:
-        """Whether the samples are CMYK, whose colours on a screen are a conversion."""
-        return self.mode == "CMYK"
-
     def samples(self) -> Samples:
         """``[H, W, C]`` without alpha, in the file's own depth and orientation."""
         values = np.asarray(self.image)

@@ -22,9 +22,6 @@ JPEG_QUALITY = 75
 WIDER = 0.1
 """Of a crop's side: by how much another forger's crop is wider, on all four sides together."""
 
-Processed = tuple[Image.Image, float]
-"""A picture, and how much smaller it is than the photo."""
-
 
 @dataclass(frozen=True)
 class Verdict:

@@ -29,7 +29,9 @@ WRITES = {
 SAME = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WEBP", "TIFF": "TIFF", "BMP": "BMP"}
 """What a format is written as where no other is asked for; those missing become PNG."""
 QUALITIES = (95, 97, 99, 100)
-"""Of JPEG where none is given: the first at which the codec alone changes no sample by over an eighth of epsilon."""
+"""Of JPEG where none is given: the first at which the codec alone changes no sample by over :data:`CODEC_SHARE`."""
+CODEC_SHARE = {"colour": 1 / 8, "grey": 1 / 32}
+"""Of epsilon. Grey noise, which has one value where colours have three, has less to spare for the codec."""
 TRIES = 20
 """How often noise is made smaller where a lossy codec added to it."""
 SPARE = 1.0
@@ -95,6 +97,17 @@ def add_noise(photo: Photo, noise: NDArray[np.float32], epsilon: float) -> Sampl
     if isinstance(key, int):  # of deep grey: one value stands for nothing, and no other may become it
         samples = np.where((original == key) | (samples == key), original, samples)
     return samples
+
+
+def _changed_region(original: Samples, protected: Samples) -> tuple[slice, slice]:
+    """The rows and columns of whole blocks that the change lies in."""
+    changed = (original != protected).any(2)
+    return _whole_blocks(changed.any(1)), _whole_blocks(changed.any(0))
+
+
+def _whole_blocks(changed: NDArray[np.bool_]) -> slice:
+    where = np.flatnonzero(changed)
+    return slice(where[0] // BLOCK * BLOCK, (where[-1] // BLOCK + 1) * BLOCK) if len(where) else slice(None)
 
 
 def _block_maximum(values: Levels) -> Levels:
@@ -223,20 +236,24 @@ def encode(
     for chosen in QUALITIES if quality is None else (quality,):
         as_written = decoded(written(original, lossy(chosen)), photo)
         codec = change_between(original, as_written, photo.top)
-        if codec <= limit / 8:
+        if codec <= limit * CODEC_SHARE["grey" if photo.grey else "colour"]:
             break
     against = "original"
     if codec > limit - SPARE:
         base, against = as_written, "original as written"
-    wanted = protected.astype(np.float32) - original + base
-    room = np.full(base.shape, limit - SPARE, dtype=np.float32)
+    # A JPEG file's blocks do not change each other, and a face is a small part of a large photo.
+    region = _changed_region(original, protected) if format == "JPEG" else np.s_[:, :]
+    part, held = base[region], base.copy()
+    wanted = protected[region].astype(np.float32) - original[region] + part
+    room = np.full(part.shape, limit - SPARE, dtype=np.float32)
     for _ in range(TRIES):
-        data = written(_within(base, wanted, room, photo.top), lossy(chosen))
+        held[region] = _within(part, wanted, room, photo.top)
+        data = written(held, lossy(chosen))
         got = decoded(data, photo)
-        over: Levels = (np.abs(got.astype(np.float32) - base) - limit).astype(np.float32)
-        if over.max(initial=0) <= 0:
+        if change_between(base, got, photo.top) <= limit:
             changed = change_between(original, got, photo.top)
             return Encoded(data, format, chosen, changed, codec, against)
+        over: Levels = (np.abs(got[region].astype(np.float32) - part) - limit).astype(np.float32)
         room = np.maximum(room - _block_maximum(over), 0).astype(np.float32)
     raise ArsbenchError(
         f"{photo.name}: at quality {chosen} the codec changes the picture beyond epsilon; give a higher --quality or "

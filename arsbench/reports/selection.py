@@ -61,19 +61,6 @@ def budgets(rows: pd.DataFrame) -> list[float]:
     return sorted(float(epsilon) for epsilon in set(rows["epsilon"].dropna()))
 
 
-def one_epsilon(rows: pd.DataFrame) -> float:
-    """The budget of rows that have one, in [-1, 1] units.
-
-    Raises:
-        ArsbenchError: the rows mix budgets.
-    """
-    there = budgets(rows)
-    if len(there) > 1:
-        listed = ", ".join(f"{e:g}" for e in there)
-        raise ArsbenchError(f"the rows mix the budgets epsilon {listed}; give a run of one")
-    return there[0] if there else float("nan")
-
-
 def at_budget(rows: pd.DataFrame, epsilon: float) -> pd.DataFrame:
     """The rows of one budget, and those that have none: the ceiling is the same at every budget."""
     return rows[(rows["epsilon"] == epsilon) | rows["epsilon"].isna()]

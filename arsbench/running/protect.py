@@ -42,6 +42,13 @@ def groups_of(x: Tensor, keys: Sequence[str], size: int) -> list[Part]:
     return [(x[start : start + size], keys[start : start + size]) for start in range(0, len(keys), size)]
 
 
+def goes_side_by_side(protector: Protector, x: Tensor) -> bool:
+    """Whether the pictures may be protected in several threads, and are small enough to gain by it."""
+    # A subclass has not promised what its base has.
+    safe = all(vars(type(method)).get("thread_safe", False) for method in (protector, protector.manipulator))
+    return safe and x.device.type == "cpu" and x.shape[-2] * x.shape[-1] <= side_by_side.LARGEST
+
+
 def protect(bench: Bench, protection: Protection, x: Tensor, keys: Sequence[str]) -> Protected:
     """x ``[B, 3, H, W]`` -> x_p, delivered and audited, with the seconds per image that the protector took.
 
@@ -53,7 +60,7 @@ def protect(bench: Bench, protection: Protection, x: Tensor, keys: Sequence[str]
             x, dict.fromkeys((*(column.name for column in IMPERCEPTIBILITY), "seconds"), [math.nan] * len(keys))
         )
     parts = groups_of(x, keys, _size(protector, x))
-    made = _protect_side_by_side(bench, protection, parts) if _side_by_side(bench, protector, x) else None
+    made = _protect_side_by_side(bench, protection, parts) if goes_side_by_side(protector, x) else None
     faces, times = zip(*(made or _protect_in_turn(bench, protection, parts)), strict=True)
     x_p = torch.cat(faces)[: len(x)]
     seconds: list[float] = [value for part in times for value in part][: len(x)]
@@ -109,13 +116,6 @@ def _protect_part(
         seconds = [(clock() - began) / len(x)] * len(x)
     budget = bench.plan.epsilons[0] if protection.epsilon is None else protection.epsilon
     return audit(x, x_p, budget, protection.protector, keys), seconds
-
-
-def _side_by_side(bench: Bench, protector: Protector, x: Tensor) -> bool:
-    """Whether the pictures may be protected in several threads, and are small enough to gain by it."""
-    # A subclass has not promised what its base has.
-    safe = all(vars(type(method)).get("thread_safe", False) for method in (protector, protector.manipulator))
-    return safe and x.device.type == "cpu" and x.shape[-2] * x.shape[-1] <= side_by_side.LARGEST
 
 
 def _size(protector: Protector, x: Tensor) -> int:

@@ -74,37 +74,43 @@ class Blind(Manipulator):
         return 0 * x
 
 
-def test_grey_noise_gives_up_the_manipulator_that_shares_least_with_the_others(faces, pair, monkeypatch):
-    monkeypatch.setattr(attack, "PROBE_STEPS", 2)
+def test_grey_noise_gives_up_the_manipulator_that_nothing_changes(faces, pair):
     x, keys = faces[0][:1], faces[1][:1]
     made = [ensemble_noise(x, keys, ms, EPSILON, [SEEN], grey=True, steps=2) for ms in (pair, [Blind(), *pair])]
-    assert torch.equal(*made)
+    # Attempts are computed side by side, which rounds otherwise.
+    assert float((made[0] == made[1]).float().mean()) > 0.95
 
 
-class Half(Manipulator):
-    """Only the upper or only the lower half of a picture moves what it makes."""
+def test_each_grey_face_keeps_the_attempt_that_is_best_for_it(faces):
+    class Hard(Manipulator):
+        """Changed on the second face alone."""
 
-    name = "half"
+        name = "hard"
 
-    def __init__(self, rows):
-        super().__init__()
-        self.rows = rows
+        def manipulate(self, x, keys):
+            second = torch.tensor([float(key.startswith(faces[1][1])) for key in keys])
+            return second[:, None, None, None] * x.flip(-1)
 
-    def manipulate(self, x, keys):
-        y = torch.zeros_like(x)
-        y[:, :, self.rows] = x[:, :, self.rows].flip(-1)
-        return y
+    class Flipped(Manipulator):
+        name = "flipped"
+
+        def manipulate(self, x, keys):
+            return x.flip(-1)
+
+    target = attack._Target(*faces, [Flipped(), Hard(), Flipped()], [SEEN, SEEN], True, torch.Generator())
+    begun = attack._Attempts.begun(target, EPSILON, give_up=True)
+    assert begun.faces == [0, 0, 0, 1, 1, 1]
+    best = begun.best(1, target)
+    assert best.faces == [0, 1]
+    assert best.against[0] == (0, 2)
 
 
-def test_the_outsider_is_the_one_whose_noise_moves_no_other(faces):
-    x, keys = faces[0][:1], faces[1][:1]
-    upper, lower = slice(0, 32), slice(32, 64)
-    alone = []
-    for rows in (upper, lower, upper):
-        x_p = x.clone()
-        x_p[:, :, rows] = -x_p[:, :, rows]
-        alone.append(x_p)
-    assert attack.outsider(x, keys, [Half(upper), Half(lower), Half(upper)], alone) == 1
+def test_what_a_manipulator_makes_of_the_plain_faces_is_kept(faces, pair):
+    target = attack._Target(*faces, pair, [SEEN, SEEN], True, torch.Generator())
+    sight = attack._Sight(faces[0], [f"{key}#3" for key in faces[1]], "box", None)
+    expected = pair[1].manipulate(faces[0], sight.named)
+    for _ in range(2):
+        torch.testing.assert_close(target.output(1, sight), expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("view", range(len(attack.views()) - attack.CROPS + 1))
