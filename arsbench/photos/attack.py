@@ -33,6 +33,8 @@ STEPS, GREY_STEPS = 50, 80
 REMAIN = ((0.45, 1), (0.2, 2), (0.06, 3), (0.0, 4))
 """Grey noise gives up one manipulator. Which one is found by trying: from which share of the steps on how many attempts
 remain, the best of them, each of which gives up another."""
+AT_ONCE = 4
+"""Faces that are worked on together: of a grey photo each takes the memory of several."""
 CONDITIONS = 8
 """That pictures without any processing are looked at with; what the manipulators make of the face itself is kept."""
 MOMENTUM = 0.9
@@ -112,7 +114,7 @@ def ensemble_noise(
 
     Args:
         x: reduced crops ``[B, 3, S, S]`` in [-1, 1].
-        keys: theirs; the draws come from the first.
+        keys: theirs; the draws come from the first of each :data:`AT_ONCE`.
         manipulators: all of which are to be changed; of more than two, all but one where the photo is grey.
         epsilon: L_inf budget in [-1, 1] units.
         seen: what reductions show of each face's noise.
@@ -123,6 +125,11 @@ def ensemble_noise(
     Returns:
         ``[B, 3, S, S]``, within ``epsilon``.
     """
+    if len(x) > AT_ONCE:
+        groups = [slice(first, first + AT_ONCE) for first in range(0, len(x), AT_ONCE)]
+        return torch.cat(
+            [ensemble_noise(x[g], keys[g], manipulators, epsilon, seen[g], grey, steps, seed) for g in groups]
+        )
     steps = (GREY_STEPS if grey else STEPS) if steps is None else steps
     target = _Target(x, keys, manipulators, seen, grey, generator(keys[0], "protect-photo", seed))
     attempts = _Attempts.begun(target, epsilon, give_up=grey and len(manipulators) > 2)

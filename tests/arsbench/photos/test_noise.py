@@ -58,6 +58,15 @@ def test_the_attack_draws_by_the_key_and_the_seed(faces, pair):
     assert not torch.equal(made("a", 0), made("a", 1))
 
 
+def test_of_many_faces_so_many_are_worked_on_at_once(faces, pair, monkeypatch):
+    monkeypatch.setattr(attack, "AT_ONCE", 1)
+    both = ensemble_noise(*faces, pair[:1], EPSILON, [SEEN, SEEN], steps=2)
+    alone = [
+        ensemble_noise(faces[0][i : i + 1], faces[1][i : i + 1], pair[:1], EPSILON, [SEEN], steps=2) for i in range(2)
+    ]
+    assert torch.equal(both, torch.cat(alone))
+
+
 def test_grey_noise_is_the_same_on_all_channels(faces, pair):
     made = ensemble_noise(faces[0], faces[1], pair[:1], EPSILON, [SEEN, SEEN], grey=True, steps=2)
     assert made.shape == (2, 3, 64, 64)
