@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from arsbench.cli.authorship import authorship
-from arsbench.cli.output import DONE, FINDING, PATH, Group
+from arsbench.cli.output import DONE, FINDING, PATH, Group, console
 from arsbench.cli.site import ENTRIES, REMOVALS, build
 
 
@@ -52,11 +52,9 @@ def show(folder: Path, removals: Path, track: str, columns: str | None, format_:
     if as_json or format_ != "terminal":
         click.echo(table.render(standings, "json" if as_json else format_, metrics))
         return DONE
-    from rich.console import Console
-
     from arsbench.reports.terminal import Fitted
 
-    Console(highlight=False).print(Fitted(table.table(standings, metrics)))
+    console().print(Fitted(table.table(standings, metrics)))
     return DONE
 
 

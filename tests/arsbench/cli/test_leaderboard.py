@@ -96,3 +96,6 @@ def test_from_an_empty_folder_to_a_verified_entry_on_the_board(run):
     code, out, _ = run("leaderboard", "show", "board", "--json")
     (entry,) = json.loads(out)
     assert (entry["name"], entry["verified"]["tier"]) == ("mine", 1)
+    code, out, _ = run("leaderboard", "show", "board")
+    assert "seconds" in out  # off a terminal every column is there, however wide that is
+    assert "do not fit" not in out
