@@ -29,9 +29,9 @@ WRITES = {
 SAME = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WEBP", "TIFF": "TIFF", "BMP": "BMP"}
 """What a format is written as where no other is asked for; those missing become PNG."""
 QUALITIES = (95, 97, 99, 100)
-"""Of JPEG where none is given: the first at which the codec alone changes no sample by over :data:`CODEC_SHARE`."""
-CODEC_SHARE = {"colour": 1 / 8, "grey": 1 / 32}
-"""Of epsilon. Grey noise, which has one value where colours have three, has less to spare for the codec."""
+"""Of JPEG where none is given: the first at which the codec alone changes no sample by over its share of epsilon."""
+CODEC_SHARE, GREY_CODEC_SHARE = 1 / 8, 1 / 32
+"""Grey noise, which has one value where colours have three, has less to spare for the codec."""
 TRIES = 20
 """How often noise is made smaller where a lossy codec added to it."""
 SPARE = 1.0
@@ -236,7 +236,7 @@ def encode(
     for chosen in QUALITIES if quality is None else (quality,):
         as_written = decoded(written(original, lossy(chosen)), photo)
         codec = change_between(original, as_written, photo.top)
-        if codec <= limit * CODEC_SHARE["grey" if photo.grey else "colour"]:
+        if codec <= limit * (GREY_CODEC_SHARE if photo.grey else CODEC_SHARE):
             break
     against = "original"
     if codec > limit - SPARE:

@@ -114,12 +114,15 @@ def test_each_grey_face_keeps_the_attempt_that_is_best_for_it(faces):
     assert best.against[0] == (0, 2)
 
 
-def test_what_a_manipulator_makes_of_the_plain_faces_is_kept(faces, pair):
+def test_what_a_manipulator_makes_of_the_plain_faces_is_computed_once(faces, pair, monkeypatch):
+    given = []
+    real = pair[1].manipulate
+    monkeypatch.setattr(pair[1], "manipulate", lambda x, keys: given.extend(keys) or real(x, keys))
     target = attack._Target(*faces, pair, [SEEN, SEEN], True, torch.Generator())
     sight = attack._Sight(faces[0], [f"{key}#3" for key in faces[1]], "box", None)
-    expected = pair[1].manipulate(faces[0], sight.named)
     for _ in range(2):
-        torch.testing.assert_close(target.output(1, sight), expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(target.output(1, sight), real(faces[0], sight.named), atol=1e-4, rtol=0)
+    assert given == sight.named
 
 
 @pytest.mark.parametrize("view", range(len(attack.views()) - attack.CROPS + 1))
