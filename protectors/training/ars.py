@@ -34,7 +34,7 @@ QUARTERS: tuple[Operation, ...] = (unperturbed, drop, perturbation_module, pertu
 
 Through all of p alone the noise becomes smooth, and what a smooth noise moves G by is little once a perturbation that
 is not among p's scales it down."""
-LOUDER = (1.4, 2.0)
+LOUDER = (1.2, 1.4, 2.0, 4.0, 8.0)
 """What the trained noise is tried with, before it is clipped to epsilon; :meth:`Away.finish` keeps the best."""
 DISTANCE_WEIGHT = 10.0
 DISTANCE_ENOUGH = 0.3
