@@ -7,7 +7,7 @@ y there, and maximised. What is met in training is the paper's p and q, none of 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,10 +37,36 @@ is not among p's scales it down."""
 LOUDER = (1.2, 1.4, 2.0, 4.0, 8.0)
 """What the trained noise is tried with, before it is clipped to epsilon; :meth:`Away.finish` keeps the best."""
 DISTANCE_WEIGHT = 10.0
-DISTANCE_ENOUGH = 0.3
 AMPLIFIED_WEIGHT = 1.0
-AMPLIFIED_ENOUGH = 0.7
 LOST_ENOUGH = 0.5
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is asked of the noise, by equation 10 and the two terms beside its distances.
+
+    Attributes:
+        quarters: what each quarter of a batch goes through.
+        colour: how much of the outputs' colours counts in distance and amplification: 0 is their luma alone.
+        distance_enough: mse from y beyond which nothing is gained.
+        amplified_enough: logarithm of the amplification beyond which nothing is gained.
+        noise_weight: lambda_2 of equation 10 and lambda of (2), at the paper's default epsilon.
+    """
+
+    quarters: tuple[Operation, ...]
+    colour: float = 0.0
+    distance_enough: float = 0.3
+    amplified_enough: float = 0.7
+    noise_weight: float = NOISE_WEIGHT
+
+
+FROM_NOTHING = Stage(QUARTERS)
+FURTHER = Stage((drop, drop, perturbation_module, perturbation_module), 0.4, 0.12, 0.3, 1.0)
+"""From weights that protect already (``--start``).
+
+Where all of the noise reaches G, the outputs are far from y by now; what is still to gain is gained through p_drop,
+which lets little of it through. And amplification rewards a quiet noise: no further than it is needed.
+"""
 
 
 def train(method: type[ARS], job: TrainingJob, manipulator: Manipulator) -> Path:
@@ -59,9 +85,10 @@ def _train(target: type[Away], method: type[ARS], job: TrainingJob, manipulator:
     return loop.train(method, target(manipulator, job, method), job, how)
 
 
-def luma(pictures: Tensor) -> Tensor:
-    """``[B, 3, H, W]`` -> ``[B, 1, H, W]`` (BT.601)."""
-    return torch.einsum("j,bjhw->bhw", torch.tensor(YCBCR[0]).to(pictures), pictures).unsqueeze(1)
+def faded(pictures: Tensor, colour: float) -> Tensor:
+    """``[B, 3, H, W]`` -> their luma (BT.601) ``[B, 1, H, W]`` and, unless ``colour`` is 0, that share of the rest."""
+    luma = torch.einsum("j,bjhw->bhw", torch.tensor(YCBCR[0]).to(pictures), pictures).unsqueeze(1)
+    return colour * pictures + (1 - colour) * luma if colour else luma
 
 
 class Away(Objective):
@@ -75,7 +102,8 @@ class Away(Objective):
 
     name = "ars"
     how: ClassVar[str] = "away from y"
-    quarters: ClassVar[tuple[Operation, ...]] = QUARTERS
+    stages: ClassVar[tuple[Stage, Stage]] = (FROM_NOTHING, FURTHER)
+    """From nothing, and from weights."""
     louder: ClassVar[tuple[float, ...]] = LOUDER
     learning_rate = 4e-4
     adversarial_weight: ClassVar[float] = 0.5
@@ -88,6 +116,7 @@ class Away(Objective):
     def __init__(self, manipulator: Manipulator, job: TrainingJob, method: type[ARS]) -> None:
         super().__init__(manipulator, job)
         self.method = method
+        self.stage = self.stages[job.start is not None]
         with seeded(job.seed):
             adversary = AdversarialNet(self.adversarial_base)
         self.adversary = adversary.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -114,7 +143,7 @@ class Away(Objective):
         reached = dict(zip(("gain_robust", "gain_basic"), (gain.item() for gain in gains), strict=False))
         noises = [robust, basic] if learns_basic else [robust]
         cost = torch.stack([noise.square().mean() for noise in noises]).sum()
-        loss = self.noise_weight(NOISE_WEIGHT) * cost - torch.stack(gains).sum()
+        loss = self.noise_weight(self.stage.noise_weight) * cost - torch.stack(gains).sum()
         if self.method.adversarial and at >= self.adversarial_from * steps:
             restored, phi = self._undo(px_p, references[1], keys)
             loss, reached = loss + restored, reached | {"phi": phi}
@@ -124,25 +153,28 @@ class Away(Objective):
         """``[B]``: the distance from y; and a little for an output that no levels tool brings back, and that G made.
 
         The distance alone ends in brightening, or in painted shadows that the manipulator only reproduces. Distance
-        and amplification are of the outputs' luma: noise that moves colours alone is not a robust one.
+        and amplification are of the outputs' luma, or mostly: noise that moves colours alone is not a robust one.
         """
         unrecovered = self.job.metrics["unrecovered"].measure(pair)
         assert unrecovered is not None
         lost = torch.log(unrecovered.float().clamp(max=LOST_ENOUGH) + 0.05)
-        amplified = log_amplification(replace(pair, y=luma(pair.y), y_p=luma(pair.y_p))).clamp(max=AMPLIFIED_ENOUGH)
+        seen = replace(pair, y=faded(pair.y, self.stage.colour), y_p=faded(pair.y_p, self.stage.colour))
+        amplified = log_amplification(seen).clamp(max=self.stage.amplified_enough)
         return self.distance(pair.y_p, pair.y) + lost + AMPLIFIED_WEIGHT * amplified
 
     def distance(self, y_p: Tensor, y: Tensor) -> Tensor:
-        """What (9) and the first terms of (2) and (10) become, ``[B]``: the luma's mse from y, up to an amount."""
-        return DISTANCE_WEIGHT * luma(y_p - y).square().mean((1, 2, 3)).clamp(max=DISTANCE_ENOUGH)
+        """What (9) and the first terms of (2) and (10) become, ``[B]``: the faded outputs' mse from y, up to enough."""
+        away = faded(y_p - y, self.stage.colour).square().mean((1, 2, 3))
+        return DISTANCE_WEIGHT * away.clamp(max=self.stage.distance_enough)
 
     def _perturb(self, x: Tensor, x_p: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """p(x) and p(x_p), by the same draws; x and x_p themselves where the method goes without p."""
         if not self.method.perturbed:
             return x, x_p
-        size = math.ceil(len(x) / len(self.quarters))
-        first = int(torch.randint(len(self.quarters), (), generator=draws))  # batches below four meet each in turn
-        quarters = self.quarters[first:] + self.quarters[:first]
+        quarters = self.stage.quarters
+        size = math.ceil(len(x) / len(quarters))
+        first = int(torch.randint(len(quarters), (), generator=draws))  # batches below four meet each in turn
+        quarters = quarters[first:] + quarters[:first]
         clean, attacked = [], []
         for p, part, part_p in zip(quarters, torch.split(x, size), torch.split(x_p, size), strict=False):
             before = draws.get_state()
@@ -212,7 +244,7 @@ class White(Away):
 
     name = "ars_white"
     how: ClassVar[str] = "to white"
-    quarters: ClassVar[tuple[Operation, ...]] = WHOLE
+    stages: ClassVar[tuple[Stage, Stage]] = (Stage(WHOLE), Stage(WHOLE))
     louder: ClassVar[tuple[float, ...]] = ()
     adversarial_weight: ClassVar[float] = 10.0
     """lambda_1 of equation 10."""

@@ -23,7 +23,7 @@ from arsbench.protectors.networks.ars import ArsNetwork
 from arsbench.protectors.networks.tafim import TafimNetwork
 from arsbench.protectors.random_perturbation import SIX
 from arsbench.protectors.tafim import Tafim
-from arsbench.protectors.training.ars import Away, White
+from arsbench.protectors.training.ars import FURTHER, Away, White, faded
 from arsbench.protectors.training.loop import Part
 from arsbench.protectors.training.tuned import Tuned
 from arsbench.scoring.metrics import METRICS
@@ -156,6 +156,23 @@ def test_ars_trains_without_the_board_s_perturbations(tmp_path):
     assert "phi" in reached[-1]
 
 
+def test_from_weights_ars_gains_nothing_beyond_enough(tmp_path):
+    objective = Away(Half(), dataclasses.replace(job(tmp_path, 4), start=(tmp_path, "weights")), ARS)
+    y, x = torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)
+    moved = torch.stack([torch.full((3, 8, 8), far) for far in (0.3, 0.6)])
+    near, far = objective.distance(moved, y)
+    assert near == pytest.approx(10 * 0.09)
+    assert far == pytest.approx(10 * FURTHER.distance_enough)
+    louder, quieter = objective.gain(Pair(y, moved[1:].expand(2, -1, -1, -1), px=x, px_p=moved / 6))
+    assert louder == quieter
+
+
+def test_colours_count_for_their_share():
+    red = torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1)
+    torch.testing.assert_close(faded(red, 0.0), torch.full((1, 1, 1, 1), 0.299))
+    torch.testing.assert_close(faded(red, 0.4).flatten(), torch.tensor([0.4 + 0.6 * 0.299, 0.6 * 0.299, 0.6 * 0.299]))
+
+
 @pytest.mark.usefixtures("_the_six_cannot_be_met")
 def test_ars_tuned_does_not(tmp_path):
     with pytest.raises(AssertionError, match="was met in training"):
@@ -163,10 +180,10 @@ def test_ars_tuned_does_not(tmp_path):
 
 
 @pytest.mark.parametrize("method", ABLATIONS)
-def test_an_ablation_leaves_out_what_it_says(method, tmp_path, monkeypatch):
+def test_an_ablation_leaves_out_what_it_says(method, tmp_path):
     met = []
     objective = Away(Half(), job(tmp_path, 4), method)
-    monkeypatch.setattr(Away, "quarters", [lambda x_p, x, draws: met.append("p") or x_p] * 4)
+    objective.stage = dataclasses.replace(objective.stage, quarters=(lambda x_p, x, draws: met.append("p") or x_p,) * 4)
     reached = steps_of(objective, method, tmp_path, 4)
     assert bool(met) == method.perturbed
     assert ("phi" in reached[-1]) == method.adversarial
