@@ -11,6 +11,7 @@ from arsbench.contracts import ArsbenchError
 from arsbench.running.bench import Batch, Bench
 from arsbench.running.engines.local import precise
 from arsbench.running.evaluate import evaluate
+from arsbench.running.made_once import Maker
 from arsbench.running.manifest import holds_part_of, read_manifest
 from arsbench.running.plan import Plan, Protection, Severity
 from arsbench.running.prepare import RUNS, Prepared, prepare
@@ -19,6 +20,9 @@ from arsbench.running.protect import protect
 from arsbench.running.references import LIMIT, ReferenceCache
 from arsbench.running.settings import Settings
 from arsbench.running.status import status
+
+Kind = tuple[str, str]
+"""A protector, and the manipulator that it is made against; a budget does not change how long it takes."""
 
 PROBED = 25
 """Images of the probe's passes; a pass of few costs more an image than one of many."""
@@ -73,11 +77,12 @@ def estimate(settings: Settings, progress: NoProgress | None = None) -> Estimate
     folder = Path(settings.out) if settings.out is not None else RUNS / plan.key
     done = _done(folder, plan)
     began = time.perf_counter()
-    seconds = 0.0
+    seconds, timed, made = 0.0, dict[Kind, float](), set[Maker]()
     with progress, precise():
         progress.start(len(plan.manipulators), 0, "manipulators")
         for name in plan.manipulators:
-            seconds += _seconds(prepared, prepared.bench(name, ReferenceCache(None)), plan.protections(name))
+            bench = prepared.bench(name, ReferenceCache(None))
+            seconds += _seconds(prepared, bench, plan.protections(name), timed, made)
             progress.advance(1, name)
     probe = time.perf_counter() - began
     rows = len(plan.cells) * len(plan.images)
@@ -109,8 +114,10 @@ def _done(folder: Path, plan: Plan) -> int:
         return 0
 
 
-def _seconds(prepared: Prepared, bench: Bench, protections: Sequence[Protection]) -> float:
-    """Of everything that is computed for one manipulator."""
+def _seconds(
+    prepared: Prepared, bench: Bench, protections: Sequence[Protection], timed: dict[Kind, float], made: set[Maker]
+) -> float:
+    """Of everything that is computed for one manipulator; adds to ``timed`` and ``made`` what it protected with."""
     plan = bench.plan
     severities = _middle_levels(plan.severities)
     batch = _batch(prepared, PROBED)
@@ -122,10 +129,12 @@ def _seconds(prepared: Prepared, bench: Bench, protections: Sequence[Protection]
     reference = max(one / rows - pair, 0.0)
     protecting = 0.0
     few = _batch(prepared, PROTECTED)
-    timed: dict[tuple[str, str], float] = {}
     for protection in protections:
-        # A budget does not change how long it takes.
-        kind = (protection.protector, protection.trained_on)
+        kind = (protection.protector, protection.trained_on or bench.manipulator_name)
+        maker = (protection.protector, protection.epsilon, kind[1])
+        if bench.made_once is not None and maker in made:
+            continue
+        made.add(maker)
         if kind not in timed:
             began = time.perf_counter()
             protect(bench, protection, few.faces.to(bench.manipulator.device), few.keys)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import warnings
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 import arsbench
 from arsbench.contracts import ArsbenchError
+from arsbench.running import estimate as estimating
 from arsbench.running import evaluate
 from arsbench.running.again import changed, settings_like
 from arsbench.running.checks import parse_epsilons
@@ -180,6 +182,21 @@ def test_a_dry_run_counts_what_the_run_then_has(tiny, tmp_path):
     assert (found.rows, found.images, found.rows_done) == (len(rows), 3, 0)
     assert found.minutes > 0
     assert estimate(settings).rows_done == len(rows)
+
+
+@pytest.mark.parametrize(("trained_on", "times"), [("Mirror", 1), (None, 2)])
+def test_a_dry_run_counts_a_transfers_pictures_once(trained_on, times, tiny, fake, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(estimating, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def protect(bench, protection, x, keys):
+        clock[0] += 60.0 if protection.protector == "push" else 0.0
+
+    monkeypatch.setattr(estimating, "protect", protect)
+    settings = tiny | {"manipulator": [fake("Mirror"), fake("Loud")]}
+    found = estimate(Settings(**settings, trained_on=trained_on and fake(trained_on)))
+    fixed = (estimating.START_SECONDS + estimating.REPORT_SECONDS_PER_CELL * found.cells) / 60
+    assert found.minutes == pytest.approx(times + fixed, abs=1e-3)
 
 
 def test_speed_counts_passes_forward_and_back(tiny, tmp_path):
