@@ -130,8 +130,8 @@ def _seconds(
     protecting = 0.0
     few = _batch(prepared, PROTECTED)
     for protection in protections:
-        kind = (protection.protector, protection.trained_on or bench.manipulator_name)
-        maker = (protection.protector, protection.epsilon, kind[1])
+        against = protection.trained_on or bench.manipulator_name
+        kind, maker = (protection.protector, against), (protection.protector, protection.epsilon, against)
         if bench.made_once is not None and maker in made:
             continue
         made.add(maker)

@@ -61,7 +61,13 @@ class Stage:
 
 
 FROM_NOTHING = Stage(QUARTERS)
-FURTHER = Stage((drop, drop, perturbation_module, perturbation_module), 0.4, 0.12, 0.3, 1.0)
+FURTHER = Stage(
+    (drop, drop, perturbation_module, perturbation_module),
+    colour=0.4,
+    distance_enough=0.12,
+    amplified_enough=0.3,
+    noise_weight=1.0,
+)
 """From weights that protect already (``--start``).
 
 Where all of the noise reaches G, the outputs are far from y by now; what is still to gain is gained through p_drop,
