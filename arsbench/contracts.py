@@ -136,6 +136,10 @@ class Perturbation(ABC):
     levels: ClassVar[Levels | dict[str, Levels]]
     weights_sha256: str | None = None
     """SHA-256 of its weights, where it has any: with it they enter the keys that rows are known by."""
+    thread_safe: ClassVar[bool] = False
+    """True promises that several threads may call ``perturb`` at once: no call changes what another one sees, and
+    random draws come from the keys alone, never from a global generator. On a CPU the levels of small pictures are then
+    evaluated side by side, a core for each. A subclass makes the promise anew."""
 
     @abstractmethod
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:

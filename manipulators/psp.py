@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from arsbench.contracts import ArsbenchError, Manipulator
 from arsbench.draws import draw, generator, seeded
-from arsbench.float64 import manipulator_in_float64
 from arsbench.manipulators.networks.psp_encoder import PspEncoder, Stage, fuse_batch_norms
 from arsbench.manipulators.networks.stylegan2 import StyleGAN2, fold_scales
 from arsbench.manipulators.official.checkpoints import load as load_checkpoint
@@ -171,9 +170,10 @@ class PspMix(Psp):
                 raise ArsbenchError(f"manipulator 'psp-mix' got a condition it cannot use: {_WANTED}")
 
     def _encode_face(self, faces: Tensor) -> Tensor:
-        # In float64, so that the codes are the same on every processor.
-        wide = manipulator_in_float64(self).model
-        return wide.encode(faces.to(wide.latent_avg)).to(self.model.latent_avg)
+        # In float64, so that the codes are the same on every processor; no bit of a weight is lost on the way back.
+        codes = self.model.double().encode(faces.to(self.model.latent_avg))
+        self.model.float()
+        return codes.to(self.model.latent_avg)
 
     def _encode_condition(self, condition: Tensor) -> Tensor:
         if condition.ndim == 4 and condition.shape[:2] == (1, 3):

@@ -21,6 +21,7 @@ class Contrast(Perturbation):
     name = "contrast"
     levels: ClassVar[Levels] = (0.85, 0.725, 0.6, 0.475, 0.35)
     batch_invariant: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> the same range; differentiable."""

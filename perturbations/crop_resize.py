@@ -16,6 +16,7 @@ class CropResize(Perturbation):
 
     name = "crop_resize"
     levels: ClassVar[Levels] = (0.02, 0.04, 0.06, 0.08, 0.1)
+    thread_safe: ClassVar[bool] = True
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> the same range; differentiable."""

@@ -56,6 +56,7 @@ class ColorSaturation(_Distortion):
 
     name = "df_color_saturation"
     levels: ClassVar[Levels] = (0.4, 0.3, 0.2, 0.1, 0.0)
+    thread_safe: ClassVar[bool] = True
 
     def distort(self, values: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``values`` [B, 3, H, W] from 0 to 255 -> less coloured."""
@@ -68,6 +69,7 @@ class ColorContrast(_Distortion):
 
     name = "df_color_contrast"
     levels: ClassVar[Levels] = (0.85, 0.725, 0.6, 0.475, 0.35)
+    thread_safe: ClassVar[bool] = True
 
     def distort(self, values: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``values`` [B, 3, H, W] from 0 to 255 -> darker."""
@@ -82,6 +84,7 @@ class BlockWise(_Distortion):
 
     name = "df_block_wise"
     levels: ClassVar[Levels] = (16, 32, 48, 64, 80)
+    thread_safe: ClassVar[bool] = True
 
     def distort(self, values: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``values`` [B, 3, H, W] from 0 to 255 -> with grey blocks, at places drawn from the image's key."""
@@ -101,6 +104,7 @@ class GaussianNoiseColor(_Distortion):
 
     name = "df_gaussian_noise"
     levels: ClassVar[Levels] = (0.001, 0.002, 0.005, 0.01, 0.05)
+    thread_safe: ClassVar[bool] = True
 
     def distort(self, values: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``values`` [B, 3, H, W] from 0 to 255 -> noisy."""
@@ -115,6 +119,7 @@ class GaussianBlurKernel(_Distortion):
     name = "df_gaussian_blur"
     levels: ClassVar[Levels] = (7, 9, 13, 17, 21)
     rounds: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
 
     def distort(self, values: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``values`` [B, 3, H, W] from 0 to 255 -> blurred, the border reflected."""
@@ -127,6 +132,7 @@ class Jpeg(_Distortion):
     name = "df_jpeg"
     levels: ClassVar[Levels] = (2, 3, 4, 5, 6)
     rounds: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
 
     def distort(self, values: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``values`` [B, 3, H, W] from 0 to 255 -> coarser."""

@@ -42,6 +42,7 @@ class Denoiser(Removal):
 
     name = "denoiser"
     training: ClassVar[str] = "arsbench.perturbations.training.denoiser:train"
+    thread_safe: ClassVar[bool] = True
 
     def __init__(self) -> None:
         tensors, self.weights_sha256 = load_weights(WEIGHTS, STEM)

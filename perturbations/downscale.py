@@ -20,6 +20,7 @@ class Downscale(Perturbation):
     name = "downscale"
     levels: ClassVar[dict[str, Levels]] = {"open": (1.25, 1.5, 2.0, 2.5, 3.0), "paper": (2.0, 3.0, 4.0, 5.0, 6.0)}
     batch_invariant: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1], of any size -> the same range; differentiable."""

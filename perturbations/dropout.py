@@ -24,6 +24,7 @@ class Dropout(Perturbation):
     name = "dropout"
     levels: ClassVar[Levels] = (0.1, 0.2, 0.3, 0.4, 0.5)
     batch_invariant: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> the same range; differentiable where pixels remain."""

@@ -19,6 +19,7 @@ class Gamma(Perturbation):
     name = "gamma"
     levels: ClassVar[Levels] = (0.9, 0.8, 0.7, 0.6, 0.5)
     batch_invariant: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> the same range; differentiable."""

@@ -25,6 +25,7 @@ class GaussianBlur(Perturbation):
         "paper": (1.17, 1.5, 2.17, 2.83, 3.5),
     }
     batch_invariant: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1], of any size -> the same range; differentiable."""

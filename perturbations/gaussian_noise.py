@@ -18,6 +18,7 @@ class GaussianNoise(Perturbation):
     name = "gaussian_noise"
     levels: ClassVar[Levels] = (0.02, 0.04, 0.08, 0.12, 0.16)
     batch_invariant: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> the same range; differentiable."""

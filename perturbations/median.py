@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from kornia.filters import median_blur
 from torch import Tensor
 
@@ -12,6 +14,7 @@ class Median(Removal):
     """The median of 3 x 3 pixels, channel by channel."""
 
     name = "median"
+    thread_safe: ClassVar[bool] = True
 
     def remove(self, x: Tensor) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> filtered; differentiable."""

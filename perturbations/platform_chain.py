@@ -21,6 +21,7 @@ class PlatformChain(Codec):
     name = "platform_chain"
     levels: ClassVar[Levels] = (0.2, 0.4, 0.6, 0.8, 1.0)
     batch_invariant: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
 
     def code(self, pixels: Pixels, parameter: float) -> Pixels:
         """uint8 pixels ``[H, W, 3]`` -> what comes back."""

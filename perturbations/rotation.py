@@ -17,6 +17,7 @@ class Rotation(Perturbation):
 
     name = "rotation"
     levels: ClassVar[Levels] = (0.2, 0.4, 0.6, 0.8, 1.0)
+    thread_safe: ClassVar[bool] = True
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> the same range; differentiable."""

@@ -22,6 +22,7 @@ class Saturation(Perturbation):
     name = "saturation"
     levels: ClassVar[Levels] = (0.4, 0.3, 0.2, 0.1, 0.0)
     batch_invariant: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
 
     def perturb(self, x: Tensor, parameter: float, keys: Sequence[str]) -> Tensor:
         """``x`` [B, 3, H, W] in [-1, 1] -> the same range; differentiable."""

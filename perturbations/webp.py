@@ -14,6 +14,7 @@ class Webp(Codec):
     name = "webp"
     levels: ClassVar[Levels] = (90, 75, 60, 45, 30)
     batch_invariant: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
 
     def code(self, pixels: Pixels, parameter: float) -> Pixels:
         """uint8 pixels ``[H, W, 3]`` -> what the codec leaves of them."""

@@ -20,10 +20,8 @@ def bench(images: int, as_json: bool) -> int:
     """
     import dataclasses
 
-    from arsbench.running.engines.allocator import keep_freed_memory
     from arsbench.running.ratios import measure
 
-    keep_freed_memory()
     found = measure(images, lambda sentence: None if as_json else say(sentence))
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found), indent=1))

@@ -110,10 +110,10 @@ def submit(method: str, open_pr: bool, as_json: bool, **given: Any) -> int:
     Example:  arsbench submit folder:pictures --name theirs --author "B. Author" --out theirs --images 1000
     Example:  arsbench submit pgd --name pgd --author "C. Author" --out entries/pgd --rows results/paper/runs/robustness
     """
+    from arsbench.allocator import keep_freed_memory
     from arsbench.leaderboard import submit as making
     from arsbench.leaderboard.check import check as check_method
     from arsbench.leaderboard.verify import verify
-    from arsbench.running.engines.allocator import keep_freed_memory
     from arsbench.running.progress import make_progress
 
     keep_freed_memory()

@@ -25,10 +25,8 @@ def reproduce(out: Path, protector: str | None, manipulator: str, images: int | 
     """
     from arsbench.reports.reproduce import PROTECTORS
     from arsbench.reports.reproduce import reproduce as reproduce_all
-    from arsbench.running.engines.allocator import keep_freed_memory
     from arsbench.running.progress import make_progress
 
-    keep_freed_memory()
     found = reproduce_all(
         out, protector or PROTECTORS, manipulator, images, device, lambda: make_progress(True), note=say
     )

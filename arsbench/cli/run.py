@@ -85,12 +85,10 @@ def run(
     from dataclasses import replace
 
     from arsbench.reports.run import run_with_reports
-    from arsbench.running.engines.allocator import keep_freed_memory
     from arsbench.running.execute import lay_out
     from arsbench.running.progress import make_progress
     from arsbench.running.settings import Settings
 
-    keep_freed_memory()
     settings = Settings(**options, cache=not no_cache)
     if like is not None:
         from arsbench.running.again import settings_like
@@ -148,10 +146,8 @@ def work(folder: Path, shard: str | None, no_cache: bool, hung_after: float, cre
     """
     from arsbench.cli.surroundings import end_with_parent
     from arsbench.reports.run import work_with_reports
-    from arsbench.running.engines.allocator import keep_freed_memory
     from arsbench.running.progress import make_progress
 
-    keep_freed_memory()
     if crew is not None:
         end_with_parent()
     outcome = work_with_reports(folder, shard, not no_cache, hung_after, make_progress(crew is None), crew)

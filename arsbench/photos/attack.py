@@ -28,19 +28,25 @@ from arsbench.scoring.amplification import AMPLIFICATION_THRESHOLD
 from arsbench.scoring.sr import SR_THRESHOLD
 from arsbench.scoring.unrecovered import UNRECOVERED_THRESHOLD
 
-STEPS, GREY_STEPS = 50, 80
+STEPS, GREY_STEPS = 50, 72
 """Grey noise has one value where colours have three, and takes longer to find."""
-REMAIN = ((0.45, 1), (0.2, 2), (0.06, 3), (0.0, 4))
-"""Grey noise gives up one manipulator. Which one is found by trying: from which share of the steps on how many attempts
-remain, the best of them, each of which gives up another."""
+STARTS = 2
+"""Of grey noise: how many attempts begin for each manipulator that may be given up, each from other noise."""
+REMAIN = ((0.33, 2, 1), (0.14, 2, STARTS))
+"""Which manipulator grey noise gives up is found by trying: from which share of the steps on how many are still tried,
+by how many attempts each. Where an attempt ends depends on where it begins, and shows after a third of the steps."""
+DECIDED, LIKELY = 0.55, 0.1
+"""From which share of the steps on one attempt remains, that which most likely changes all that it is to change; and
+the logarithm by which a ratio that is above its threshold stays so in three of four cases."""
 AT_ONCE = 4
 """Faces that are worked on together: of a grey photo each takes the memory of several."""
-CONDITIONS = 8
-"""That pictures without any processing are looked at with; what the manipulators make of the face itself is kept."""
+CONDITIONS, JUDGED = 32, 12
+"""That pictures without any processing are looked at with, what the manipulators make of the face itself being kept;
+and that attempts are judged by."""
 MOMENTUM = 0.9
 STEP_SHARE = 0.25
 """First step size over epsilon; it falls to a tenth of that."""
-SHARPNESS = 4.0
+SHARPNESS, GREY_SHARPNESS = 4.0, 8.0
 """How hard the minimum of the three is."""
 MARGIN, STEEPNESS = 0.4, 3.0
 """How far above its thresholds, as a logarithm, a manipulator is pushed; those that are near pull hardest, because the
@@ -50,8 +56,8 @@ STILL, ENOUGH = 0.1, 1.0
 FOCUS, NEAR, MEMORY = 3.0, 0.8, 0.8
 """Of grey noise: how hard the least changed of the manipulators pulls, up to where any does, and how slowly who that is
 changes."""
-PLAIN_SHARE, GREY_PLAIN_SHARE = 0.3, 0.6
-"""Of the steps: without any processing."""
+PLAIN_SHARE, GREY_PLAIN_SHARE = 0.3, 0.9
+"""Of the steps: without any processing. Grey noise loses little to JPEG and half size without being made for them."""
 HARDEST_REDUCER = "bilinear"
 """It shows least of the noise, and is looked through more often than all others together."""
 OTHER_CROP = 0.1
@@ -87,17 +93,21 @@ def cropped_otherwise(x: Tensor, keys: Sequence[str]) -> Tensor:
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def success(y: Tensor, y_p: Tensor, x: Tensor, x_p: Tensor) -> Tensor:
-    """The soft minimum ``[B]`` of the logarithms of the three ratios to ``sr_strict``'s thresholds, differentiable."""
+def success(y: Tensor, y_p: Tensor, x: Tensor, x_p: Tensor, sharpness: float = SHARPNESS) -> Tensor:
+    """The soft minimum ``[B]`` of :func:`ratios`, differentiable."""
+    return -torch.logsumexp(-sharpness * ratios(y, y_p, x, x_p), 0) / sharpness
+
+
+def ratios(y: Tensor, y_p: Tensor, x: Tensor, x_p: Tensor) -> Tensor:
+    """The logarithms of the three ratios to ``sr_strict``'s thresholds ``[3, B]``, differentiable."""
     error = (y_p - y).square().mean((1, 2, 3))
     noise = (x_p - x).square().mean((1, 2, 3)).clamp_min(1e-4)
     a, b = (v.flatten(2) - v.flatten(2).mean(2, keepdim=True) for v in (y, y_p))
     explained = (a * b).sum(2).clamp_min(0).square() / b.square().sum(2).clamp_min(1e-6)
     total = a.square().sum((1, 2))
     lost = (total - explained.sum(1)) / total.clamp_min(1e-6)
-    ratios = (error / SR_THRESHOLD, lost / UNRECOVERED_THRESHOLD, error / noise / AMPLIFICATION_THRESHOLD)
-    logarithms = torch.stack([ratio.clamp_min(1e-4).log() for ratio in ratios])
-    return -torch.logsumexp(-SHARPNESS * logarithms, 0) / SHARPNESS
+    over = (error / SR_THRESHOLD, lost / UNRECOVERED_THRESHOLD, error / noise / AMPLIFICATION_THRESHOLD)
+    return torch.stack([ratio.clamp_min(1e-4).log() for ratio in over])
 
 
 def ensemble_noise(
@@ -134,9 +144,9 @@ def ensemble_noise(
     target = _Target(x, keys, manipulators, seen, grey, generator(keys[0], "protect-photo", seed))
     attempts = _Attempts.begun(target, epsilon, give_up=grey and len(manipulators) > 2)
     for step in range(steps):
-        attempts = attempts.best(next(count for share, count in REMAIN if step >= share * steps), target)
+        attempts = attempts.narrowed(step / steps, target)
         attempts.climb(target, epsilon, STEP_SHARE * (1 - 0.9 * step / steps))
-    return attempts.best(1, target).noise
+    return attempts.narrowed(1.0, target).noise
 
 
 class _Sight(NamedTuple):
@@ -169,6 +179,7 @@ class _Target:
     ) -> None:
         self.x, self.keys, self.manipulators, self.seen = x, keys, manipulators, seen
         self.grey, self.draws = grey, draws
+        self.sharpness = GREY_SHARPNESS if grey else SHARPNESS
         self.platform, self.reducers = views(), [*REDUCERS, *[HARDEST_REDUCER] * (len(REDUCERS) - 1)]
         self._known: dict[tuple[int, str], Tensor] = {}
         self._seconds = [0.0] * len(manipulators)
@@ -240,12 +251,14 @@ class _Attempts:
 
     @classmethod
     def begun(cls, target: _Target, epsilon: float, give_up: bool) -> _Attempts:
-        """One for each face; with ``give_up`` one for each manipulator that it may give up."""
+        """One for each face; with ``give_up`` :data:`STARTS` for each manipulator that it may give up."""
         n, count = len(target.manipulators), len(target.x)
-        sets = list(itertools.combinations(range(n), n - 1 if give_up else n))
-        noise = _alike(epsilon * (2 * torch.rand(target.x.shape, generator=target.draws) - 1), target.grey)
+        sets = list(itertools.combinations(range(n), n - 1)) * STARTS if give_up else [tuple(range(n))]
+        starts = [2 * torch.rand(target.x.shape, generator=target.draws) - 1 for _ in range(STARTS if give_up else 1)]
+        each = len(sets) // len(starts)
+        noise = torch.stack([start[face] for face in range(count) for start in starts for _ in range(each)])
+        noise = _alike(epsilon * noise, target.grey).to(target.x)
         faces = [face for face in range(count) for _ in sets]
-        noise = noise.to(target.x)[faces]
         return cls(faces, sets * count, noise, torch.zeros_like(noise), noise.new_zeros(n, len(faces)))
 
     def climb(self, target: _Target, epsilon: float, size: float) -> None:
@@ -274,7 +287,7 @@ class _Attempts:
         part = px_p[those].requires_grad_()  # of this thread alone
         with torch.enable_grad():
             y_p = target.manipulators[number].manipulate(part, [sight.named[face] for face in faces])
-            changed = success(y, y_p.clamp(-1.5, 1.5), sight.px[faces], part)
+            changed = success(y, y_p.clamp(-1.5, 1.5), sight.px[faces], part, target.sharpness)
             if target.grey:
                 gain = self._weights()[number, those] * changed.clamp(max=NEAR)
             else:
@@ -291,15 +304,17 @@ class _Attempts:
         wanted = [[number in numbers for numbers in self.against] for number in range(len(self.lately))]
         return torch.tensor(wanted, device=self.lately.device)
 
-    def best(self, count: int, target: _Target) -> _Attempts:
-        """Of each face the ``count`` attempts whose least changed manipulator is changed most; all if fewer."""
-        if count * len(target.x) >= len(self.faces):
+    def narrowed(self, share: float, target: _Target) -> _Attempts:
+        """Those that remain from a share of the steps on; all where no more are there."""
+        sets, starts = (1, 1) if share >= DECIDED else next((r[1:] for r in REMAIN if share >= r[0]), (None, None))
+        if sets is None or len(self.faces) <= sets * starts * len(target.x):
             return self
-        held = self._changed(target).masked_fill(~self._wanted(), math.inf).amin(0)
+        held = self._likely(target) if share >= DECIDED else self._least(target)
         chosen = []
         for face in range(len(target.x)):
-            own = [i for i, of in enumerate(self.faces) if of == face]
-            chosen += sorted(sorted(own, key=lambda i: -float(held[i]))[:count])
+            own = sorted((i for i, of in enumerate(self.faces) if of == face), key=lambda i: -float(held[i]))
+            best = list(dict.fromkeys(self.against[i] for i in own))[:sets]
+            chosen += sorted(i for of in best for i in [i for i in own if self.against[i] == of][:starts])
         return _Attempts(
             [self.faces[i] for i in chosen],
             [self.against[i] for i in chosen],
@@ -308,11 +323,20 @@ class _Attempts:
             self.lately[:, chosen],
         )
 
+    def _least(self, target: _Target) -> Tensor:
+        """How far each attempt changes what it changes least ``[E]``."""
+        return self._changed(target).amin(1).masked_fill(~self._wanted(), math.inf).amin(0)
+
+    def _likely(self, target: _Target) -> Tensor:
+        """The logarithm of how likely each attempt changes all that it is to change ``[E]``."""
+        likely = torch.sigmoid(self._changed(target) / LIKELY).mean(1).clamp_min(1e-9).log()
+        return likely.masked_fill(~self._wanted(), 0).sum(0)
+
     @torch.no_grad()
     def _changed(self, target: _Target) -> Tensor:
-        """How far each manipulator is changed ``[M, E]``: the least over reducers and conditions."""
+        """How far each manipulator is changed ``[M, JUDGED, E]``, seen through the reducers in turn."""
         reducers = itertools.cycle(REDUCERS)
-        names = [[f"{key}#{number}" for key in target.keys] for number in range(CONDITIONS)]
+        names = [[f"{key}#{number}" for key in target.keys] for number in range(JUDGED)]
         sights = [_Sight(target.x, named, next(reducers), None) for named in names]
 
         def changed(number: int) -> Tensor:
@@ -321,8 +345,9 @@ class _Attempts:
                 x_p = target.protected(self.noise, self.faces, sight.reducer)
                 named = [sight.named[face] for face in self.faces]
                 y_p = target.manipulators[number].manipulate(x_p, named).clamp(-1, 1)
-                reached.append(success(target.output(number, sight)[self.faces], y_p, target.x[self.faces], x_p))
-            return torch.stack(reached).amin(0)
+                y = target.output(number, sight)[self.faces]
+                reached.append(ratios(y, y_p, target.x[self.faces], x_p).amin(0))
+            return torch.stack(reached)
 
         return torch.stack(target.each(changed))
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from arsbench.contracts import Manipulator, Perturbation, Protector
-from arsbench.process_state import CPU, Disturbance, undisturbed
+from arsbench.process_state import CPU, Disturbance, thread_undisturbed, undisturbed
 from arsbench.running.guard import ModelGuard, about_model, about_settings
 from arsbench.running.plan import Image, Plan, Protection
 from arsbench.running.references import ReferenceCache
@@ -41,6 +41,7 @@ class Bench:
         cache: of references.
         recogniser: faces to descriptors, for the identity columns; without one they are NaN.
         made_once: the protected pictures of a transfer run; ``None`` in any other.
+        in_a_thread: one of several, so that what they share is looked at elsewhere.
         notes: what a reader should know of the methods, each sentence once.
     """
 
@@ -53,6 +54,7 @@ class Bench:
     cache: ReferenceCache
     recogniser: nn.Module | None = None
     made_once: MadeOnce | None = None
+    in_a_thread: bool = False
     notes: list[str] = field(default_factory=list)
 
     @functools.cached_property
@@ -109,6 +111,14 @@ def watched(
         What was noted, once the block is left.
     """
     noted: list[str] = []
+    if bench.in_a_thread:
+        try:
+            with thread_undisturbed() as found:
+                yield noted
+        finally:
+            noted += about_settings(who, found)
+            bench.note(noted)
+        return
     found: Disturbance | None = None  # an interruption may come before there is one
     try:
         with undisturbed(seed, device, put_generators_back=part is not None) as found:

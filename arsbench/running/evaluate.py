@@ -17,7 +17,8 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from arsbench.contracts import ArsbenchError, Pair, Perturbation
 from arsbench.draws import draw
 from arsbench.faces.delivery import deliver, from_bytes, other_range, to_bytes
 from arsbench.labels import LABELS
-from arsbench.process_state import undisturbed
+from arsbench.process_state import thread_undisturbed, undisturbed
 from arsbench.registry import describe
 from arsbench.rows import COLUMNS
 from arsbench.running.bench import Batch, Bench, Protected, watched
@@ -36,6 +37,7 @@ from arsbench.running.manifest import Failure
 from arsbench.running.plan import Protection, Severity
 from arsbench.running.protect import protect
 from arsbench.running.references import may_cache
+from arsbench.running.side_by_side import each, may_go, threads
 from arsbench.running.store import Columns
 from arsbench.scoring.identity import describe as describe_faces
 from arsbench.scoring.metrics import IDENTITY
@@ -67,6 +69,12 @@ class Result:
 
     columns: Columns = field(default_factory=lambda: {column.name: [] for column in COLUMNS})
     failures: list[Failure] = field(default_factory=list)
+
+    def add(self, other: Result) -> None:
+        """Takes in the rows and failures of another."""
+        for name, column in self.columns.items():
+            column.extend(other.columns[name])
+        self.failures.extend(other.failures)
 
 
 def evaluate(bench: Bench, batch: Batch, todo: Todo, advance: Callable[[int], None] = lambda rows: None) -> Result:
@@ -102,12 +110,48 @@ def evaluate(bench: Bench, batch: Batch, todo: Todo, advance: Callable[[int], No
                 result, who, (protection.protector, name, None, None, protection.epsilon, protection.trained_on)
             ):
                 protected[protection] = _protected(bench, protection, x, batch.keys)
-        for severity in bench.plan.severities:
-            wanted = {key: value for key, value in protected.items() if severity in todo[key]}
-            if wanted:
-                with _attempt(result, _who(bench, severity), (None, name, *severity.label)):
-                    _at_severity(bench, batch, severity, source, wanted, result, advance)
+        wanted = {
+            severity: {key: value for key, value in protected.items() if severity in todo[key]}
+            for severity in bench.plan.severities
+        }
+
+        def under(bench: Bench, advance: Callable[[int], None], severity: Severity) -> Result:
+            part = Result()
+            with _attempt(part, _who(bench, severity), (None, name, *severity.label)):
+                _at_severity(bench, batch, severity, source, wanted[severity], part, advance)
+            return part
+
+        for part in _of_each(bench, x, [severity for severity in wanted if wanted[severity]], under, advance):
+            result.add(part)
     return result
+
+
+def _of_each(
+    bench: Bench,
+    x: Tensor,
+    severities: Sequence[Severity],
+    under: Callable[[Bench, Callable[[int], None], Severity], Result],
+    advance: Callable[[int], None],
+) -> Iterator[Result]:
+    """``under`` of every severity in order, side by side where the methods allow it and the pictures are small."""
+    by = {severity.perturbation for severity in severities if severity.level}
+    methods = [bench.manipulator, *(bench.perturbations[name] for name in by)]
+    alone = _alone(len(severities), threads() if may_go(x, *methods) else 1)
+    yield from (under(bench, advance, severity) for severity in severities[:alone])
+    rest = severities[alone:]
+    if not rest:
+        return
+    with undisturbed(None, x.device) as found:
+        made = each(partial(under, replace(bench, in_a_thread=True), advance), rest)
+    if found or bench.guard.put_back():  # what the threads share was disturbed: again, where each method is looked at
+        made = [under(bench, lambda rows: None, severity) for severity in rest]
+    yield from made
+
+
+def _alone(count: int, cores: int) -> int:
+    """Severities that all cores share, one after the other; the others go side by side and leave few cores idle."""
+    over = count % cores if cores > 1 else count
+    return over if 2 * over <= cores or cores == 1 else 0
 
 
 def _at_severity(
@@ -156,7 +200,8 @@ def perturb(bench: Bench, severity: Severity, x: Tensor, keys: Sequence[str]) ->
     """deliver(p_l(x)) ``[B, 3, H, W]``, computed image by image; x itself at level 0."""
     if severity.parameter is None:
         return x
-    return perturbed(bench.perturbations[severity.perturbation], severity.parameter, x, keys, bench.note)
+    perturbation = bench.perturbations[severity.perturbation]
+    return perturbed(perturbation, severity.parameter, x, keys, bench.note, bench.in_a_thread)
 
 
 @torch.no_grad()
@@ -166,10 +211,12 @@ def perturbed(
     x: Tensor,
     keys: Sequence[str],
     note: Callable[[Sequence[str]], None] = lambda sentences: None,
+    in_a_thread: bool = False,
 ) -> Tensor:
     """deliver(p(x)) ``[B, 3, H, W]`` of delivered x, computed image by image unless it is ``batch_invariant``.
 
-    ``note`` is given sentences about what the perturbation disturbed.
+    ``note`` is given sentences about what the perturbation disturbed; ``in_a_thread``, one of several, that is what
+    concerns the thread, and the global generators are not seeded.
 
     Raises:
         ArsbenchError: the perturbation returned something else than finite pictures of the same shape.
@@ -179,7 +226,8 @@ def perturbed(
     at_once = len(keys) if getattr(perturbation, "batch_invariant", False) else 1
     for start in range(0, len(keys), at_once):
         part, part_keys = x[start : start + at_once], keys[start : start + at_once]
-        with undisturbed(draw(part_keys[0], f"perturb {perturbation.name}"), x.device) as found:
+        seed = draw(part_keys[0], f"perturb {perturbation.name}")
+        with thread_undisturbed() if in_a_thread else undisturbed(seed, x.device) as found:
             made = perturbation.perturb(part.clone(), parameter, part_keys)
         note(about_settings(name, found))
         parts.append(_finite(name, made, part, part_keys))

@@ -44,9 +44,7 @@ def groups_of(x: Tensor, keys: Sequence[str], size: int) -> list[Part]:
 
 def goes_side_by_side(protector: Protector, x: Tensor) -> bool:
     """Whether the pictures may be protected in several threads, and are small enough to gain by it."""
-    # A subclass has not promised what its base has.
-    safe = all(vars(type(method)).get("thread_safe", False) for method in (protector, protector.manipulator))
-    return safe and x.device.type == "cpu" and x.shape[-2] * x.shape[-1] <= side_by_side.LARGEST
+    return side_by_side.may_go(x, protector, protector.manipulator)
 
 
 def protect(bench: Bench, protection: Protection, x: Tensor, keys: Sequence[str]) -> Protected:

@@ -14,7 +14,7 @@ from unittest import mock
 
 from arsbench import registry
 from arsbench.protocol import groups
-from arsbench.running import evaluate
+from arsbench.running import evaluate, side_by_side
 from arsbench.running.execute import execute
 from arsbench.running.references import ReferenceCache
 from arsbench.running.settings import Settings
@@ -26,37 +26,84 @@ PASSES, TRUNK, METRICS, PROTECTING = "manipulator passes", "LPIPS trunk", "the o
 FLOOR = (PASSES, TRUNK)
 OWN = (PROTECTING, PASSES, TRUNK, METRICS)
 """What a protector that is added to a run cannot do without."""
-REST = "the rest"
+REST, WAITING = "the rest", "waiting for the other cores"
 
 
 class Clock:
     """Seconds by stage, on the wall; a stage's do not hold those of a stage inside it.
 
-    Of several threads, the main one alone is timed.
+    What several threads did side by side counts by its share of them: a second of one of two threads is half a second.
+    Other threads than the main one, and those that :meth:`shared` gives work, are not timed.
     """
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._inside: list[float] = []
+        self._of_thread = threading.local()
+        self._lock = threading.Lock()
 
     def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """``function``, with its time added to the stage's."""
 
         @functools.wraps(function)
         def call(*given: Any, **named: Any) -> Any:
-            if threading.current_thread() is not threading.main_thread():
-                return function(*given, **named)
-            self._inside.append(0.0)
-            began = time.perf_counter()
-            try:
-                return function(*given, **named)
-            finally:
-                whole = time.perf_counter() - began
-                self.seconds[stage] += whole - self._inside.pop()
-                if self._inside:
-                    self._inside[-1] += whole
+            if threading.current_thread() is threading.main_thread():
+                return self._counted(stage, 1.0, function, *given, **named)
+            share = getattr(self._of_thread, "share", None)
+            return (
+                function(*given, **named) if share is None else self._counted(stage, share, function, *given, **named)
+            )
 
         return call
+
+    def shared(self, waiting: str, each: Callable[..., Any]) -> Callable[..., Any]:
+        """``each`` of :mod:`~arsbench.running.side_by_side` with its threads timed, and what is spent ``waiting``."""
+
+        @functools.wraps(each)
+        def call(function: Callable[[Any], Any], items: Any) -> Any:
+            share = 1 / side_by_side.threads()
+            worked: list[float] = []
+
+            def timed(item: Any) -> Any:
+                self._of_thread.share = share
+                began = time.perf_counter()
+                try:
+                    return self._counted(REST, share, function, item)
+                finally:
+                    worked.append(share * (time.perf_counter() - began))
+                    self._of_thread.share = None
+
+            began = time.perf_counter()
+            try:
+                return each(timed, items)
+            finally:
+                whole = time.perf_counter() - began
+                self._add(waiting, whole - sum(worked))
+                self._inside[-1] += whole
+
+        return call
+
+    @property
+    def _inside(self) -> list[float]:
+        """Of this thread: what the stages inside each of those that have begun took; one more for the whole."""
+        if not hasattr(self._of_thread, "inside"):
+            self._of_thread.inside = [0.0]
+        inside: list[float] = self._of_thread.inside
+        return inside
+
+    def _counted(self, stage: str, share: float, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        inside = self._inside
+        inside.append(0.0)
+        began = time.perf_counter()
+        try:
+            return function(*given, **named)
+        finally:
+            whole = time.perf_counter() - began
+            self._add(stage, share * (whole - inside.pop()))
+            inside[-1] += whole
+
+    def _add(self, stage: str, seconds: float) -> None:
+        with self._lock:
+            self.seconds[stage] += seconds
 
 
 def profile(settings: Settings) -> dict[str, float]:
@@ -98,4 +145,5 @@ def _watched(clock: Clock, settings: Settings) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for owner, name, stage in places:
             stack.enter_context(mock.patch.object(owner, name, clock.timed(stage, getattr(owner, name))))
+        stack.enter_context(mock.patch.object(evaluate, "each", clock.shared(WAITING, evaluate.each)))
         yield

@@ -167,6 +167,13 @@ class DrawingNoise(Perturbation):
         return x + parameter * (torch.rand_like(x) + float(np.random.rand()) - random.random())  # noqa: NPY002
 
 
+class ThreadedDrawingNoise(DrawingNoise):
+    """Promises what it does not keep."""
+
+    name = "threaded-drawing-noise"
+    thread_safe = True
+
+
 class DtypeWhenMade(DrawingNoise):
     name = "dtype-when-made"
     weights_sha256 = "c" * 64

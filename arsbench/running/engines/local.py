@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -132,12 +133,13 @@ def _one_batch(
     if not todo:
         return
     faces = Batch(tuple(plan.images[i] for i in work.indices), source.batch(work.indices))
-    shown = 0
+    shown, one_at_a_time = 0, threading.Lock()
 
     def advance(rows: int) -> None:
         nonlocal shown
-        shown += rows
-        progress.advance(rows, work.manipulator)
+        with one_at_a_time:
+            shown += rows
+            progress.advance(rows, work.manipulator)
 
     try:
         result = evaluate(bench, faces, todo, advance)

@@ -108,10 +108,20 @@ def test_each_grey_face_keeps_the_attempt_that_is_best_for_it(faces):
 
     target = attack._Target(*faces, [Flipped(), Hard(), Flipped()], [SEEN, SEEN], True, torch.Generator())
     begun = attack._Attempts.begun(target, EPSILON, give_up=True)
-    assert begun.faces == [0, 0, 0, 1, 1, 1]
+    assert begun.faces == [0] * 3 * attack.STARTS + [1] * 3 * attack.STARTS
     best = begun.best(1, target)
     assert best.faces == [0, 1]
     assert best.against[0] == (0, 2)
+
+
+def test_grey_attempts_begin_with_every_set_of_manipulators_from_several_noises(faces, pair):
+    target = attack._Target(faces[0][:1], faces[1][:1], [Blind(), *pair], [SEEN], True, torch.Generator())
+    begun = attack._Attempts.begun(target, EPSILON, give_up=True)
+    assert len(set(begun.against)) == 3
+    alike = [[i for i, one in enumerate(begun.noise) if torch.equal(one, start)] for start in begun.noise[::3]]
+    assert alike == [[0, 1, 2], [3, 4, 5]]
+    for together in alike:
+        assert {begun.against[i] for i in together} == set(begun.against)
 
 
 def test_what_a_manipulator_makes_of_the_plain_faces_is_computed_once(faces, pair, monkeypatch):

@@ -15,6 +15,7 @@ from arsbench import registry
 from arsbench.contracts import ArsbenchError
 from arsbench.faces import datasets
 from arsbench.folders import cache_home
+from arsbench.running import evaluate
 from arsbench.running.locks import hold
 from arsbench.running.references import may_cache
 from arsbench.running.status import status
@@ -88,6 +89,15 @@ def test_a_perturbation_that_draws_gives_both_pictures_the_same_draw():
     rows, said = run(perturbation=f"{FILE}:DrawingNoise", level="0,3")
     assert set(rows[rows.protector == "none"].mse) == {0.0}
     assert any("perturbation 'drawing-noise' draws from torch's and numpy's and Python's" in s for s in said)
+
+
+def test_a_perturbation_that_promised_not_to_draw_is_done_again_in_turn(monkeypatch):
+    monkeypatch.setattr(evaluate, "threads", lambda: 2)
+    wanted = {"perturbation": f"{FILE}:ThreadedDrawingNoise", "level": "1,2,3,4"}
+    (first, said), (again, _) = run(**wanted), run(**wanted, batch=1)
+    assert set(first[first.protector == "none"].mse) == {0.0}
+    assert any("perturbation 'threaded-drawing-noise' draws from torch's" in sentence for sentence in said)
+    pd.testing.assert_frame_equal(first, again)
 
 
 @pytest.mark.parametrize("protector", ["Exits", "HardExit", "OwnBaseException"])

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 
+import pandas as pd
 import pytest
 import torch
 
@@ -10,7 +12,7 @@ from arsbench.contracts import ArsbenchError
 from arsbench.faces.delivery import deliver
 from arsbench.faces.shipped import load_faces
 from arsbench.rows import COLUMNS
-from arsbench.running.evaluate import Batch, evaluate, perturbed
+from arsbench.running.evaluate import Batch, _alone, evaluate, perturbed
 from arsbench.running.plan import Protection, Severity
 
 X, KEYS = load_faces(n=5)
@@ -81,6 +83,53 @@ def test_rows_do_not_depend_on_their_batch(bench):
     alone = rows(made, [3])
     for name in ("mse", "lpips", "protected_mse", "mse_clean_reference"):
         assert column(together, name, image=KEYS[3]) == pytest.approx(column(alone, name), abs=1e-5)
+
+
+LEVELS = [Severity(), *(Severity("fade", level, 1 - level / 10, "") for level in range(1, 6))]
+
+
+def names_of_threads(perturbation):
+    """Of those that it is called in; filled when it is."""
+    names, perturb = set(), perturbation.perturb
+
+    def watched(x, parameter, keys):
+        names.add(threading.current_thread().name)
+        return perturb(x, parameter, keys)
+
+    perturbation.perturb = watched
+    return names
+
+
+@pytest.mark.parametrize("cores", [2, 3])
+def test_severities_side_by_side_have_the_rows_of_one_after_the_other(bench, monkeypatch, cores):
+    made = bench("Push", "noise", manipulator="ThreadedMirror", severities=LEVELS)
+    names = names_of_threads(made.perturbations["fade"])
+    in_turn = rows(made)
+    assert names == {threading.main_thread().name}
+    monkeypatch.setattr(type(made.perturbations["fade"]), "thread_safe", True)
+    monkeypatch.setattr("arsbench.running.evaluate.threads", lambda: cores)
+    names.clear()
+    together = rows(made)
+    assert names
+    assert threading.main_thread().name not in names
+    pd.testing.assert_frame_equal(*(pd.DataFrame(r.columns).drop(columns="seconds") for r in (in_turn, together)))
+
+
+def test_a_failing_perturbation_in_a_thread_fails_its_own_cells(bench, monkeypatch):
+    made = bench("none", manipulator="ThreadedMirror", severities=[*LEVELS[1:4], Severity("crash", 5, 5.0, "")])
+    for perturbation in made.perturbations.values():
+        monkeypatch.setattr(type(perturbation), "thread_safe", True)
+    monkeypatch.setattr("arsbench.running.evaluate.threads", lambda: 2)
+    result = rows(made)
+    assert [(f.perturbation, f.level) for f in result.failures] == [("crash", 5)]
+    assert set(result.columns["perturbation"]) == {"fade"}
+
+
+@pytest.mark.parametrize(
+    ("severities", "cores", "alone"), [(31, 2, 1), (30, 2, 0), (1, 2, 1), (31, 8, 0), (3, 8, 3), (5, 1, 5)]
+)
+def test_a_few_severities_that_are_left_over_are_shared_by_all_cores(severities, cores, alone):
+    assert _alone(severities, cores) == alone
 
 
 def test_a_failure_in_a_thread_fails_the_protector_alone(bench):
