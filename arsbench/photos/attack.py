@@ -28,7 +28,7 @@ from arsbench.scoring.amplification import AMPLIFICATION_THRESHOLD
 from arsbench.scoring.sr import SR_THRESHOLD
 from arsbench.scoring.unrecovered import UNRECOVERED_THRESHOLD
 
-STEPS, GREY_STEPS = 50, 72
+STEPS, GREY_STEPS = 50, 60
 """Grey noise has one value where colours have three, and takes longer to find."""
 STARTS = 2
 """Of grey noise: how many attempts begin for each manipulator that may be given up, each from other noise."""
@@ -199,6 +199,7 @@ class _Target:
 
     def protected(self, noise: Tensor, faces: Sequence[int], reducer: str) -> Tensor:
         """x_p ``[E, 3, S, S]`` as one reduction of the photo shows it, by noise ``[E, 3, S, S]`` for ``faces``."""
+        noise = noise[:, :1] if self.grey else noise
         shown = torch.stack([self.seen[face](one, reducer) for face, one in zip(faces, noise, strict=True)])
         return (self.x[list(faces)] + shown).clamp(-1, 1)
 

@@ -67,9 +67,7 @@ def noise_for(
     if protector == ENSEMBLE:
         return ensemble_noise(x, keys, manipulators, epsilon, seen, grey, seed=seed)
     method = registry.find("protector", protector)
-    candidates = [
-        _corrected(wanted, epsilon, seen, grey) for wanted in _wanted(method, x, keys, manipulators, epsilon, seed)
-    ]
+    candidates = [_corrected(wanted, seen, grey) for wanted in _wanted(method, x, keys, manipulators, epsilon, seed)]
     if len(candidates) == 1:
         return candidates[0]
     reached = torch.stack([_reached(noise, x, keys, manipulators, seen) for noise in candidates])
@@ -111,10 +109,10 @@ def _delivered(protector: Protector, x: Tensor, keys: Sequence[str], epsilon: fl
     return torch.cat(made)
 
 
-def _corrected(wanted: Tensor, epsilon: float, seen: Sequence[Seen], grey: bool) -> Tensor:
+def _corrected(wanted: Tensor, seen: Sequence[Seen], grey: bool) -> Tensor:
     if grey:
         wanted = wanted.mean(1, keepdim=True).expand(wanted.shape)
-    return torch.stack([shows.corrected(noise, epsilon) for noise, shows in zip(wanted, seen, strict=True)])
+    return torch.stack([shows.corrected(noise) for noise, shows in zip(wanted, seen, strict=True)])
 
 
 @torch.no_grad()

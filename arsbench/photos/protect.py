@@ -170,7 +170,7 @@ class PhotoProtector:
         digest = pixel_digest(np.asarray(upright))[:16]
         keys = [f"photo/{digest}/{i}" for i in range(len(boxes))]
         fades = [box.fades(*upright.size) for box in boxes]
-        seen = [Seen(self.size, b.height, b.width, f) for b, f in zip(boxes, fades, strict=True)]
+        seen = [Seen(self.size, b.height, b.width, f, self.epsilon) for b, f in zip(boxes, fades, strict=True)]
         how = REDUCERS["bilinear"]
         x = torch.stack([reduced(upright, box, upright.size, self.size, how) for box in boxes])
         device = self.manipulators[0].device
@@ -186,7 +186,8 @@ class PhotoProtector:
         ).cpu()
         whole = np.zeros((upright.height, upright.width, 3), dtype=np.float32)
         for box, fading, small in zip(boxes, fades, made, strict=True):
-            large = enlarged(small, box.height, box.width) * feather(box.height, box.width, fading)[..., None]
+            large = enlarged(small, box.height, box.width, self.epsilon)
+            large *= feather(box.height, box.width, fading)[..., None]
             whole[box.top : box.bottom, box.left : box.right] += large
         return np.clip(whole, -self.epsilon, self.epsilon), boxes, keys
 

@@ -12,7 +12,7 @@ from arsbench.photos.noise import Gathered, noise_for
 from arsbench.scoring.sr_strict import StrictSuccessRate
 
 EPSILON = 0.3
-SEEN = Seen(64, 200, 200, (False,) * 4)
+SEEN = Seen(64, 200, 200, (False,) * 4, EPSILON)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,8 @@ class Blind(Manipulator):
         return 0 * x
 
 
-def test_grey_noise_gives_up_the_manipulator_that_nothing_changes(faces, pair):
+def test_grey_noise_gives_up_the_manipulator_that_nothing_changes(faces, pair, monkeypatch):
+    monkeypatch.setattr(attack, "STARTS", 1)
     x, keys = faces[0][:1], faces[1][:1]
     made = [ensemble_noise(x, keys, ms, EPSILON, [SEEN], grey=True, steps=2) for ms in (pair, [Blind(), *pair])]
     # Attempts are computed side by side, which rounds otherwise.
@@ -109,7 +110,7 @@ def test_each_grey_face_keeps_the_attempt_that_is_best_for_it(faces):
     target = attack._Target(*faces, [Flipped(), Hard(), Flipped()], [SEEN, SEEN], True, torch.Generator())
     begun = attack._Attempts.begun(target, EPSILON, give_up=True)
     assert begun.faces == [0] * 3 * attack.STARTS + [1] * 3 * attack.STARTS
-    best = begun.best(1, target)
+    best = begun.narrowed(1.0, target)
     assert best.faces == [0, 1]
     assert best.against[0] == (0, 2)
 

@@ -163,17 +163,8 @@ def test_the_command_and_python_have_the_same_defaults():
             assert parameter.default == getattr(Wanted(), name)
 
 
-SHORT_OF_THE_MARK = ("deep.png",)
-"""docs/protect.md has what they reach; one that begins to pass fails here, and leaves this list."""
-
-
-def marked(name):
-    below = pytest.mark.xfail(strict=True, reason="fewer than three manipulators are changed; see docs/protect.md")
-    return pytest.param(name, marks=[below] if name in SHORT_OF_THE_MARK else [])
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", map(marked, sorted(twelve_photos.FACE_BOXES)))
+@pytest.mark.parametrize("name", sorted(twelve_photos.FACE_BOXES))
 def test_at_high_strength_three_of_four_manipulators_are_changed_and_two_after_jpeg(name, tmp_path, capsys):
     source = twelve_photos.make(name, tmp_path / name)
     faces = twelve_photos.FACE_BOXES[name]
