@@ -17,7 +17,8 @@ def noise(epsilon=0.3, side=64):
 
 @pytest.mark.parametrize("reducer", sorted(REDUCERS))
 @pytest.mark.parametrize(
-    ("height", "width", "fades"), [(256, 256, AROUND), (480, 300, AROUND), (700, 480, (True, False, True, False)), (50, 40, INSIDE)]
+    ("height", "width", "fades"),
+    [(256, 256, AROUND), (480, 300, AROUND), (700, 480, (True, False, True, False)), (50, 40, INSIDE)],
 )
 def test_what_is_seen_is_what_pillow_makes_of_the_enlarged_noise(reducer, height, width, fades):
     made = noise()
