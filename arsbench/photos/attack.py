@@ -307,9 +307,10 @@ class _Attempts:
 
     def narrowed(self, share: float, target: _Target) -> _Attempts:
         """Those that remain from a share of the steps on; all where no more are there."""
-        sets, starts = (1, 1) if share >= DECIDED else next((r[1:] for r in REMAIN if share >= r[0]), (None, None))
-        if sets is None or len(self.faces) <= sets * starts * len(target.x):
+        remain = [(1, 1)] if share >= DECIDED else [(sets, starts) for since, sets, starts in REMAIN if share >= since]
+        if not remain or len(self.faces) <= math.prod(remain[0]) * len(target.x):
             return self
+        sets, starts = remain[0]
         held = self._likely(target) if share >= DECIDED else self._least(target)
         chosen = []
         for face in range(len(target.x)):

@@ -112,11 +112,12 @@ def watched(
     """
     noted: list[str] = []
     if bench.in_a_thread:
+        of_thread = Disturbance()
         try:
-            with thread_undisturbed() as found:
+            with thread_undisturbed() as of_thread:
                 yield noted
         finally:
-            noted += about_settings(who, found)
+            noted += about_settings(who, of_thread)
             bench.note(noted)
         return
     found: Disturbance | None = None  # an interruption may come before there is one

@@ -145,5 +145,5 @@ def _watched(clock: Clock, settings: Settings) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for owner, name, stage in places:
             stack.enter_context(mock.patch.object(owner, name, clock.timed(stage, getattr(owner, name))))
-        stack.enter_context(mock.patch.object(evaluate, "each", clock.shared(WAITING, evaluate.each)))
+        stack.enter_context(mock.patch.object(evaluate, "each", clock.shared(WAITING, side_by_side.each)))
         yield
