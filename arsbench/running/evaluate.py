@@ -150,8 +150,10 @@ def _of_each(
 
 def _alone(count: int, cores: int) -> int:
     """Severities that all cores share, one after the other; the others go side by side and leave few cores idle."""
-    over = count % cores if cores > 1 else count
-    return over if 2 * over <= cores or cores == 1 else 0
+    if cores == 1:
+        return count
+    over = count % cores
+    return over if 2 * over <= cores else 0
 
 
 def _at_severity(

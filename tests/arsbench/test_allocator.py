@@ -17,7 +17,7 @@ def work():
     for i in range(20):
         if i == 10:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        first, second = torch.ones(2**23), torch.ones(2**23)  # 32 MiB each
+        first, second = torch.ones(2**24), torch.ones(2**24)  # 64 MiB each, more than a piece of a thread's own arena
         del first, second
     print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 if sys.argv[2] == "main":
