@@ -340,12 +340,12 @@ class _Attempts:
         reducers = itertools.cycle(REDUCERS)
         names = [[f"{key}#{number}" for key in target.keys] for number in range(JUDGED)]
         sights = [_Sight(target.x, named, next(reducers), None) for named in names]
+        seen = {reducer: target.protected(self.noise, self.faces, reducer) for reducer in REDUCERS}
 
         def changed(number: int) -> Tensor:
             reached = []
             for sight in sights:
-                x_p = target.protected(self.noise, self.faces, sight.reducer)
-                named = [sight.named[face] for face in self.faces]
+                x_p, named = seen[sight.reducer], [sight.named[face] for face in self.faces]
                 y_p = target.manipulators[number].manipulate(x_p, named).clamp(-1, 1)
                 y = target.output(number, sight)[self.faces]
                 reached.append(ratios(y, y_p, target.x[self.faces], x_p).amin(0))
