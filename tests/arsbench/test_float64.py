@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import ClassVar
 
 import torch
@@ -58,3 +59,41 @@ def test_a_network_keeps_its_values_and_its_memory_format():
     wide = network_in_float64(network)
     assert torch.equal(wide.weight.float(), network.weight)
     assert wide.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+class Tied(nn.Module):
+    """One layer under two names, statistics, and a hook."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = self.again = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+        self.second = nn.Linear(2, 2)
+        self.second.weight = self.first[0].weight
+
+    def forward(self, x):
+        return self.second(self.again(self.first(x)))
+
+
+def test_a_network_is_copied_as_deepcopy_does():
+    network = Tied().eval()
+    network.first[1].running_mean.fill_(0.5)
+    wide, deep = network_in_float64(network), copy.deepcopy(network).double()
+    x = torch.ones(1, 2, dtype=torch.float64)
+    assert torch.equal(wide(x), deep(x))
+    assert wide.first is wide.again
+    assert wide.second.weight is wide.first[0].weight
+    assert wide.first[1].num_batches_tracked.dtype == torch.int64
+    assert list(wide.state_dict()) == list(deep.state_dict())
+
+
+def test_nothing_done_to_the_copy_reaches_the_network():
+    network = Tied().eval()
+    wide = network_in_float64(network).train()
+    wide.second.register_forward_hook(lambda *given: torch.zeros(1))
+    wide.first[1].running_mean.fill_(7)
+    wide.second = nn.Identity()
+    wide.first.append(nn.Identity())
+    assert not any(part.training or part._forward_hooks for part in network.modules())
+    assert network.first[1].running_mean.eq(0).all()
+    assert isinstance(network.second, nn.Linear)
+    assert len(network.first) == 2
