@@ -1,9 +1,10 @@
 """The references y = G(deliver(p_l(x)), c), kept on disk by content key and shared by all runs of a user.
 
-A cell - a manipulator under one severity - has a folder, in which a shard holds the pictures of one batch, each float32
-``[3, H, W]`` under the key of its image, so that a batch of other images finds them, too. What a manipulator is given,
-deliver(p_l(x)), is kept likewise, as pixels ``[H, W, 3]`` of 8 bits and for all manipulators. The cache is only ever a
-saving of time: what cannot be read is computed again, a folder that cannot be written leaves the run without one.
+A cell - a manipulator under one severity - has a folder, in which a shard holds the pictures of one batch, float32
+``[B, 3, H, W]``, and the keys of their images, so that a batch of other images finds them, too. What a manipulator is
+given, deliver(p_l(x)), is kept likewise, as pixels ``[B, H, W, 3]`` of 8 bits and for all manipulators. The cache is
+only ever a saving of time: what cannot be read is computed again, a folder that cannot be written leaves the run
+without one.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ CHECK_EVERY = LIMIT // 8
 HEADER_LIMIT = 2**24
 """Bytes of a shard's header; a longer one is of a damaged file."""
 SHARDS = "*.safetensors"
+PICTURES, KEYS = "pictures", "keys"
+"""Of a shard: its tensor, and the entry of its metadata that lists the images' keys."""
 PATTERNS = (f"??/*/{SHARDS}", "??/*/.*.tmp", "??/*.npy")
 """The shards, what a killed process left half written, and the entries of earlier versions."""
 
@@ -83,29 +86,32 @@ class ReferenceCache:
             return None
         found: dict[str, Tensor] = {}
         for path in self._shards(self.folder, cell, keys):
-            wanted = set(keys) - found.keys()
             try:
-                if not wanted:
-                    break
-                if wanted.isdisjoint(_keys(path)):
+                held = _keys(path)
+                if (set(keys) - found.keys()).isdisjoint(held):
                     continue
-                pictures = load(path.read_bytes())
+                pictures = load(path.read_bytes())[PICTURES]
                 if self._writable:
                     os.utime(path)
-            except (OSError, ValueError, TypeError, RecursionError, SafetensorError):
+            except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, SafetensorError):
                 continue
-            found |= {key: value for key, value in pictures.items() if key in wanted and _usable(value, shape, dtype)}
-        return torch.stack([found[key] for key in keys]) if found.keys() >= set(keys) else None
+            if not _usable(pictures, (len(held), *shape), dtype):
+                continue
+            if held == list(keys):
+                return pictures
+            found |= dict(zip(held, pictures, strict=True))
+            if found.keys() >= set(keys):
+                return torch.stack([found[key] for key in keys])
+        return None
 
     def save(self, cell: str, keys: Sequence[str], values: Tensor) -> None:
         """Keeps ``values`` [B, ...] under their keys."""
         if not self._writable or self.folder is None:
             return
-        pictures = values.detach().cpu()
         path = self._shard(self.folder, cell, keys)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            content = save({key: picture.clone() for key, picture in zip(keys, pictures, strict=True)})
+            content = save({PICTURES: values.detach().cpu().contiguous()}, {KEYS: json.dumps(list(keys))})
             _write(path, content)
         except OSError as error:
             self._writable = False
@@ -149,15 +155,19 @@ class ReferenceCache:
             size -= bytes_
 
 
-def _keys(path: Path) -> set[str]:
-    """What a shard holds, by its header alone: its length in 8 bytes, then JSON."""
+def _keys(path: Path) -> list[str]:
+    """The images of a shard, by its header alone: its length in 8 bytes, then JSON."""
     with path.open("rb") as file:
         header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), HEADER_LIMIT)))
-    return set(header)
+    keys = json.loads(header["__metadata__"][KEYS])
+    if not isinstance(keys, list):
+        raise TypeError(f"{path} does not list its images")
+    return [str(key) for key in keys]
 
 
-def _usable(picture: Tensor, shape: Sequence[int], dtype: torch.dtype) -> bool:
-    return picture.dtype == dtype and picture.shape == tuple(shape) and bool(picture.sum().isfinite())
+def _usable(pictures: Tensor, shape: Sequence[int], dtype: torch.dtype) -> bool:
+    same = pictures.dtype == dtype and pictures.shape == tuple(shape)
+    return same and (not dtype.is_floating_point or bool(pictures.sum().isfinite()))
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -60,12 +61,36 @@ def test_a_damaged_shard_is_a_miss_and_hides_no_other(cache, content):
 
 
 @pytest.mark.parametrize(
-    "picture", [torch.zeros(SHAPE, dtype=torch.float64), torch.zeros(3, 1, 1), torch.full(SHAPE, torch.nan)]
+    ("pictures", "keys"),
+    [
+        (VALUES.double(), json.dumps(KEYS)),
+        (VALUES[:, :, :1], json.dumps(KEYS)),
+        (VALUES[:1], json.dumps(KEYS)),
+        (VALUES * torch.tensor([torch.nan, 1]).view(2, 1, 1, 1), json.dumps(KEYS)),
+        (VALUES, json.dumps("onetwo")),
+        (VALUES, "one"),
+    ],
+    ids=["dtype", "shape", "count", "nan", "no list", "no json"],
 )
-def test_a_picture_of_another_kind_is_a_miss(cache, picture):
-    shards(cache)[0].write_bytes(save({KEYS[0]: picture, KEYS[1]: VALUES[1]}))
+def test_a_shard_of_another_kind_is_a_miss_and_hides_no_other(cache, pictures, keys):
+    shards(cache)[0].write_bytes(save({"pictures": pictures.contiguous()}, {"keys": keys}))
+    assert again(cache).load(CELL, KEYS, SHAPE) is None
+    cache.save(CELL, ["three", *KEYS], VALUES[[0, 0, 1]])
+    assert torch.equal(again(cache).load(CELL, KEYS, SHAPE), VALUES)
+
+
+def test_a_shard_of_an_earlier_version_is_a_miss_and_is_replaced(cache):
+    shards(cache)[0].write_bytes(save(dict(zip(KEYS, VALUES.clone(), strict=True))))
     assert cache.load(CELL, KEYS, SHAPE) is None
-    assert torch.equal(again(cache).load(CELL, KEYS[1:], SHAPE), VALUES[1:])
+    cache.save(CELL, KEYS, VALUES)
+    assert torch.equal(cache.load(CELL, KEYS, SHAPE), VALUES)
+    assert len(shards(cache)) == 1
+
+
+def test_an_image_may_be_there_twice(cache):
+    cache.save(OTHER, ["one", "one"], VALUES[[0, 0]])
+    assert torch.equal(cache.load(OTHER, ["one", "one"], SHAPE), VALUES[[0, 0]])
+    assert torch.equal(again(cache).load(CELL, ["two", "two", "one"], SHAPE), VALUES[[1, 1, 0]])
 
 
 def test_an_unwritable_folder_is_noted_once(tmp_path):
