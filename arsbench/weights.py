@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from arsbench.contracts import ArsbenchError
@@ -32,14 +33,15 @@ def load_weights(folder: Path, stem: str) -> tuple[dict[str, Tensor], str]:
     for needed in (path, card_path):
         if not needed.is_file():
             raise ArsbenchError(f"the weights file {needed} is missing; install arsbench again")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
     try:
         expected = json.loads(card_path.read_text())["sha256"]
         if digest != expected:
             raise ArsbenchError(
                 f"the weights file {path} is damaged: its SHA-256 differs from its card; install arsbench again"
             )
-        tensors = load_file(path)
+        tensors = load(content)
     except (SafetensorError, json.JSONDecodeError, KeyError) as error:
         raise ArsbenchError(f"the weights file {path} or its card cannot be read; install arsbench again") from error
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, digest
@@ -50,18 +52,21 @@ def combined_sha256(*digests: str) -> str:
     return hashlib.sha256("\0".join(digests).encode()).hexdigest()
 
 
-def save_weights(folder: Path, stem: str, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> Path:
-    """Writes ``stem.safetensors`` in fp16 and its card ``stem.json`` with the file's SHA-256; returns the former.
+def save_weights(
+    folder: Path, stem: str, tensors: Mapping[str, Tensor], card: Mapping[str, Any], dtype: torch.dtype = torch.float16
+) -> Path:
+    """Writes ``stem.safetensors`` and its card ``stem.json`` with the file's SHA-256; returns the former.
 
     Args:
         folder: made if missing.
         stem: of both file names.
         tensors: by name.
         card: what the weights are: data, recipe, command, what they reached, licence.
+        dtype: of what is a floating-point number.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stem}.safetensors"
-    save_file({k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}, path)
+    save_file({k: (v.to(dtype) if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     (folder / f"{stem}.json").write_text(json.dumps({**card, "sha256": digest}, indent=2) + "\n")
     return path

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from arsbench.contracts import ArsbenchError, Manipulator
 from arsbench.draws import draw, generator, seeded
+from arsbench.manipulators.conditions import kept_codes
 from arsbench.manipulators.networks.psp_encoder import PspEncoder, Stage, fuse_batch_norms
 from arsbench.manipulators.networks.stylegan2 import StyleGAN2, fold_scales
 from arsbench.manipulators.official.checkpoints import load as load_checkpoint
 from arsbench.weights import load_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
+CONDITIONS = "psp_open_conditions"
 Z_SIZE = 512
 
 
@@ -163,21 +165,24 @@ class PspMix(Psp):
                     raise ArsbenchError(
                         "manipulator 'psp-mix' needs condition faces; load it with arsbench.load_manipulator"
                     )
-                self._codes = self._encode_face(self.condition_faces)
+                kept = kept_codes(WEIGHTS, CONDITIONS, self.weights_sha256, self.condition_faces)
+                self._codes = self.encode_faces(self.condition_faces) if kept is None else kept.to(self.device)
             elif isinstance(condition, Tensor):
                 self._codes = self._encode_condition(condition)
             elif condition != "random":
                 raise ArsbenchError(f"manipulator 'psp-mix' got a condition it cannot use: {_WANTED}")
 
-    def _encode_face(self, faces: Tensor) -> Tensor:
-        # In float64, so that the codes are the same on every processor; no bit of a weight is lost on the way back.
+    @torch.no_grad()
+    def encode_faces(self, faces: Tensor) -> Tensor:
+        """The codes ``[B, n_codes, style]`` of condition faces [B, 3, H, W], the same on every processor."""
+        # In float64; no bit of a weight is lost on the way back.
         codes = self.model.double().encode(faces.to(self.model.latent_avg))
         self.model.float()
         return codes.to(self.model.latent_avg)
 
     def _encode_condition(self, condition: Tensor) -> Tensor:
         if condition.ndim == 4 and condition.shape[:2] == (1, 3):
-            return self._encode_face(condition)
+            return self.encode_faces(condition)
         if condition.shape == (1, Z_SIZE):
             return self._map(condition.to(self.model.latent_avg))
         raise ArsbenchError(

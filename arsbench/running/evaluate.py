@@ -142,7 +142,8 @@ def _of_each(
     if not rest:
         return
     with undisturbed(None, x.device) as found:
-        made = each(partial(under, replace(bench, in_a_thread=True), advance), rest)
+        # The last first: codecs, which take longest, so that no core waits long for another at the end.
+        made = each(partial(under, replace(bench, in_a_thread=True), advance), rest[::-1])[::-1]
     if found or bench.guard.put_back():  # what the threads share was disturbed: again, where each method is looked at
         made = [under(bench, lambda rows: None, severity) for severity in rest]
     yield from made

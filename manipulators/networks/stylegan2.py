@@ -22,7 +22,8 @@ class EqualLinear(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, bias: float = 0.0, lr_mul: float = 1.0, activation: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(n_out, n_in) / lr_mul)
+        weight = torch.randn(n_out, n_in)
+        self.weight = nn.Parameter(weight if lr_mul == 1 else weight / lr_mul)
         self.bias = nn.Parameter(torch.full((n_out,), bias))
         self.scale, self.lr_mul, self.activation = lr_mul / math.sqrt(n_in), lr_mul, activation
 
@@ -45,8 +46,8 @@ class Resample(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        k = torch.tensor([1.0, 3.0, 3.0, 1.0])
-        self.register_buffer("kernel", k.outer(k) / 16)
+        k = (1, 3, 3, 1)
+        self.register_buffer("kernel", torch.tensor([[a * b / 16 for b in k] for a in k]))
 
     def depthwise(self, channels: int) -> Tensor:
         return self.kernel.expand(channels, 1, 4, 4)
