@@ -5,6 +5,8 @@ Richardson et al. 2021. The official model and the open track's are this code wi
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -15,7 +17,6 @@ from torch import Tensor, nn
 
 from arsbench.contracts import ArsbenchError, Manipulator
 from arsbench.draws import draw, generator, seeded
-from arsbench.manipulators.conditions import kept_codes
 from arsbench.manipulators.networks.psp_encoder import PspEncoder, Stage, fuse_batch_norms
 from arsbench.manipulators.networks.stylegan2 import StyleGAN2, fold_scales
 from arsbench.manipulators.official.checkpoints import load as load_checkpoint
@@ -23,6 +24,9 @@ from arsbench.weights import load_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 CONDITIONS = "psp_open_conditions"
+"""The file of the condition faces' codes, float32: loading psp-mix need not encode them."""
+CODES, MADE_FROM = "codes", "made_from"
+"""Its tensor, and the entry of its card that says whose codes of what they are."""
 Z_SIZE = 512
 
 
@@ -95,6 +99,27 @@ def mix(codes: Tensor, injected: Tensor, first_row: int, alpha: float = MIX_ALPH
     return torch.cat([codes[:, :first_row], fine.expand(len(codes), -1, -1)], dim=1)
 
 
+def made_from(weights_sha256: str, faces: Tensor) -> str:
+    """Stands for the weights and the condition faces ``[B, 3, H, W]``."""
+    content = faces.detach().cpu().contiguous().numpy().tobytes()
+    return hashlib.sha256(weights_sha256.encode() + hashlib.sha256(content).digest()).hexdigest()
+
+
+def kept_codes(folder: Path, weights_sha256: str | None, faces: Tensor) -> Tensor | None:
+    """The kept codes of ``faces``; ``None`` where they are of other weights or faces, or there are none.
+
+    Raises:
+        ArsbenchError: the file does not match its card.
+    """
+    try:
+        card = json.loads((folder / f"{CONDITIONS}.json").read_text())
+    except (OSError, ValueError):
+        return None
+    if weights_sha256 is None or card[MADE_FROM] != made_from(weights_sha256, faces):
+        return None
+    return load_weights(folder, CONDITIONS)[0][CODES]
+
+
 class Psp(Manipulator):
     """What recon and mix share on both tracks: the model, frozen, in eval mode."""
 
@@ -165,7 +190,7 @@ class PspMix(Psp):
                     raise ArsbenchError(
                         "manipulator 'psp-mix' needs condition faces; load it with arsbench.load_manipulator"
                     )
-                kept = kept_codes(WEIGHTS, CONDITIONS, self.weights_sha256, self.condition_faces)
+                kept = kept_codes(WEIGHTS, self.weights_sha256, self.condition_faces)
                 self._codes = self.encode_faces(self.condition_faces) if kept is None else kept.to(self.device)
             elif isinstance(condition, Tensor):
                 self._codes = self._encode_condition(condition)

@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 
 from arsbench.faces.tracks import conditions_of
-from arsbench.manipulators.conditions import CODES, MADE_FROM, made_from
-from arsbench.manipulators.psp import CONDITIONS, WEIGHTS, PspMix
+from arsbench.manipulators.psp import CODES, CONDITIONS, MADE_FROM, WEIGHTS, PspMix, made_from
 from arsbench.weights import save_weights
 
 COMMAND = "python -m arsbench.manipulators.training.psp_conditions"

@@ -5,8 +5,7 @@ import json
 import torch
 from safetensors.torch import load_file
 
-from arsbench.manipulators.conditions import CODES, MADE_FROM
-from arsbench.manipulators.psp import CONDITIONS, WEIGHTS
+from arsbench.manipulators.psp import CODES, CONDITIONS, MADE_FROM, WEIGHTS
 from arsbench.manipulators.training.psp_conditions import write_codes
 
 
