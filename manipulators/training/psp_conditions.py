@@ -1,7 +1,6 @@
-"""Keeps psp-mix's codes of the condition faces beside its weights.
+"""Keeps psp-mix's codes of the condition faces beside its weights, once new weights lie in their place.
 
-``python -m arsbench.manipulators.training.psp_conditions``, once new weights lie in their place; until then the faces
-are encoded whenever psp-mix is loaded.
+Until then the faces are encoded whenever psp-mix is loaded.
 """
 
 from __future__ import annotations
@@ -10,29 +9,37 @@ from pathlib import Path
 
 import torch
 
-from arsbench.faces.tracks import conditions_of
+from arsbench.contracts import ArsbenchError
 from arsbench.manipulators.psp import CODES, CONDITIONS, MADE_FROM, WEIGHTS, PspMix, made_from
 from arsbench.weights import save_weights
 
-COMMAND = "python -m arsbench.manipulators.training.psp_conditions"
+COMMAND = """\
+python - <<END
+import arsbench
+from arsbench.manipulators.training.psp_conditions import write_codes
+from arsbench.running.provenance import git_revision
+
+write_codes(arsbench.load_manipulator("psp-mix"), git_revision())
+END
+"""
 
 
-def write_codes(folder: Path = WEIGHTS) -> Path:
-    """Encodes the open track's condition faces and writes their codes; returns the file."""
-    faces, keys = conditions_of("open")
-    model = PspMix(condition_faces=faces, condition_keys=keys)
-    assert model.weights_sha256 is not None
+def write_codes(model: PspMix, revision: str | None, folder: Path = WEIGHTS) -> Path:
+    """Encodes the model's condition faces and writes their codes, with a card that names the revision; returns the file.
+
+    Raises:
+        ArsbenchError: the model has no condition faces.
+    """
+    if model.condition_faces is None or model.weights_sha256 is None:
+        raise ArsbenchError("these codes are those of a psp-mix that chooses among condition faces")
     card = {
-        "what": "w+ codes of the 16 condition faces of psp-mix, of which each image's key chooses one",
-        "data": "the 16 condition faces of the shipped generator",
+        "what": "w+ codes of the condition faces of psp-mix, of which each image's key chooses one",
+        "data": f"the {len(model.condition_faces)} condition faces of the shipped generator",
         "recipe": "encoded in float64 by psp_open.safetensors, kept in float32",
         "command": COMMAND,
         "reached": {},
         "licence": "MIT",
-        MADE_FROM: made_from(model.weights_sha256, faces),
+        "revision": revision,
+        MADE_FROM: made_from(model.weights_sha256, model.condition_faces),
     }
-    return save_weights(folder, CONDITIONS, {CODES: model.encode_faces(faces)}, card, torch.float32)
-
-
-if __name__ == "__main__":
-    print(write_codes())
+    return save_weights(folder, CONDITIONS, {CODES: model.encode_faces(model.condition_faces)}, card, torch.float32)
