@@ -25,7 +25,12 @@ END
 
 
 def write_codes(model: PspMix, revision: str | None, folder: Path = WEIGHTS) -> Path:
-    """Encodes the model's condition faces and writes their codes, with a card that names the revision; returns the file.
+    """Encodes the model's condition faces and writes their codes, with a card; returns the file.
+
+    Args:
+        model: loaded with the condition faces that the shipped runs choose from.
+        revision: of the code, for the card.
+        folder: of the weights.
 
     Raises:
         ArsbenchError: the model has no condition faces.
