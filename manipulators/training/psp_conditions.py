@@ -37,7 +37,7 @@ def write_codes(model: PspMix, revision: str | None, folder: Path = WEIGHTS) -> 
     """
     if model.condition_faces is None or model.weights_sha256 is None:
         raise ArsbenchError("these codes are those of a psp-mix that chooses among condition faces")
-    card = {
+    card: dict[str, object] = {
         "what": "w+ codes of the condition faces of psp-mix, of which each image's key chooses one",
         "data": f"the {len(model.condition_faces)} condition faces of the shipped generator",
         "recipe": "encoded in float64 by psp_open.safetensors, kept in float32",
