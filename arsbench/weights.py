@@ -1,7 +1,7 @@
 """Weights files and their cards: read, written and checked.
 
-A weights file is ``stem.safetensors`` in fp16; its card ``stem.json`` beside it says data, recipe, command, what the
-weights reached, the licence, and the file's SHA-256.
+A weights file is ``stem.safetensors``, in fp16 unless its card says otherwise; its card ``stem.json`` beside it says
+data, recipe, command, what the weights reached, the licence, and the file's SHA-256.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def kept_codes(folder: Path, weights_sha256: str | None, faces: Tensor) -> Tenso
         card = json.loads((folder / f"{CONDITIONS}.json").read_text())
     except (OSError, ValueError):
         return None
-    if weights_sha256 is None or card[MADE_FROM] != made_from(weights_sha256, faces):
+    if weights_sha256 is None or card.get(MADE_FROM) != made_from(weights_sha256, faces):
         return None
     return load_weights(folder, CONDITIONS)[0][CODES]
 

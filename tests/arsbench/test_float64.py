@@ -62,7 +62,7 @@ def test_a_network_keeps_its_values_and_its_memory_format():
 
 
 class Tied(nn.Module):
-    """One layer under two names, statistics, and a hook."""
+    """Layers under two names, statistics, and a weight that two layers share."""
 
     def __init__(self):
         super().__init__()

@@ -8,7 +8,7 @@ import torch
 import arsbench
 from arsbench.contracts import ArsbenchError
 from arsbench.faces.tracks import conditions_of
-from arsbench.manipulators.psp import OPEN_MIX_FROM, WEIGHTS, PspMix, kept_codes, mix
+from arsbench.manipulators.psp import CONDITIONS, OPEN_MIX_FROM, WEIGHTS, PspMix, kept_codes, mix
 from arsbench.scoring.lpips import load_lpips
 
 
@@ -126,10 +126,17 @@ def test_the_kept_codes_of_the_condition_faces_are_what_encoding_gives(mixer):
     torch.testing.assert_close(kept, mixer.encode_faces(faces), rtol=2e-7, atol=0)  # a processor may round the last bit
 
 
+def test_loading_does_not_encode_the_condition_faces(monkeypatch):
+    monkeypatch.setattr(PspMix, "encode_faces", lambda self, faces: pytest.fail("encoded"))
+    arsbench.load_manipulator("psp-mix")
+
+
 def test_codes_are_not_kept_for_other_weights_or_faces(mixer, tmp_path):
     faces, _ = conditions_of("open")
     assert kept_codes(WEIGHTS, "0" * 64, faces) is None
     assert kept_codes(WEIGHTS, mixer.weights_sha256, faces.flip(0)) is None
+    assert kept_codes(tmp_path, mixer.weights_sha256, faces) is None
+    (tmp_path / f"{CONDITIONS}.json").write_text("{}")
     assert kept_codes(tmp_path, mixer.weights_sha256, faces) is None
 
 
