@@ -59,7 +59,7 @@ def draw(rows: pd.DataFrame, partial: bool = False, void: str | None = None) -> 
         (model, epsilon)
         for model in manipulators(rows)
         for epsilon in there
-        if rows[(rows["manipulator"] == model) & (rows["epsilon"] == epsilon)]["level"].nunique() > 1
+        if rows.loc[(rows["manipulator"] == model) & (rows["epsilon"] == epsilon), "level"].nunique() > 1
     ]
     means = statistics.averages(rows, ("protector", "manipulator", "epsilon", "level"), list(METRICS))
     legend_lines = -(-len(names) // 6)

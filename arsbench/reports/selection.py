@@ -8,6 +8,7 @@ from itertools import product
 import pandas as pd
 
 from arsbench.contracts import ArsbenchError
+from arsbench.labels import KEY
 from arsbench.scoring.controls import CONTROLS
 
 TO_BEAT = ("brighten", "shade")
@@ -27,7 +28,7 @@ def _ordered(names: Iterable[str], first: Sequence[str]) -> list[str]:
 
 def methods(rows: pd.DataFrame) -> list[str]:
     """The protectors that are no controls: the paper's order, then by alphabet."""
-    return in_order(rows["protector"])
+    return in_order(rows["protector"].unique())
 
 
 def in_order(protectors: Iterable[str]) -> list[str]:
@@ -37,18 +38,18 @@ def in_order(protectors: Iterable[str]) -> list[str]:
 
 def controls(rows: pd.DataFrame, wanted: Sequence[str] = CONTROLS) -> list[str]:
     """The controls among the rows, in the protocol's order."""
-    there = set(rows["protector"])
+    there = set(rows["protector"].unique())
     return [name for name in CONTROLS if name in there and name in wanted]
 
 
 def manipulators(rows: pd.DataFrame) -> list[str]:
     """By alphabet."""
-    return sorted(set(rows["manipulator"]))
+    return sorted(rows["manipulator"].unique())
 
 
 def perturbations(rows: pd.DataFrame) -> list[str]:
     """The protocol's order, then by alphabet; ``none`` first."""
-    return _ordered(rows["perturbation"], _PERTURBATIONS)
+    return _ordered(rows["perturbation"].unique(), _PERTURBATIONS)
 
 
 def perturbation_label(name: str) -> str:
@@ -58,12 +59,12 @@ def perturbation_label(name: str) -> str:
 
 def budgets(rows: pd.DataFrame) -> list[float]:
     """The budgets of the rows, in [-1, 1] units, ascending."""
-    return sorted(float(epsilon) for epsilon in set(rows["epsilon"].dropna()))
+    return sorted(float(epsilon) for epsilon in rows["epsilon"].dropna().unique())
 
 
 def at_budget(rows: pd.DataFrame, epsilon: float) -> pd.DataFrame:
     """The rows of one budget, and those that have none: the ceiling is the same at every budget."""
-    return rows[(rows["epsilon"] == epsilon) | rows["epsilon"].isna()]
+    return _where(rows, (rows["epsilon"] == epsilon) | rows["epsilon"].isna())
 
 
 def choose_budgets(rows: pd.DataFrame, wanted: Sequence[float] | None) -> pd.DataFrame:
@@ -81,6 +82,11 @@ def choose_budgets(rows: pd.DataFrame, wanted: Sequence[float] | None) -> pd.Dat
     return rows[rows["epsilon"].isin(list(wanted)) | rows["epsilon"].isna()]
 
 
+def _where(rows: pd.DataFrame, wanted: pd.Series[bool]) -> pd.DataFrame:
+    """The rows that are wanted; no copy where all are, of which there may be millions."""
+    return rows if wanted.all() else rows[wanted]
+
+
 def trained_on(rows: pd.DataFrame) -> pd.Series[str]:
     """For every row, the manipulator that the protector was made against; empty where it is the row's own."""
     return rows["trained_on"] if "trained_on" in rows else pd.Series("", index=rows.index)
@@ -88,12 +94,12 @@ def trained_on(rows: pd.DataFrame) -> pd.Series[str]:
 
 def direct(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of protectors that were made against the manipulator they are evaluated on; no transfer."""
-    return rows[trained_on(rows) == ""]
+    return _where(rows, trained_on(rows) == "")
 
 
 def has_methods(rows: pd.DataFrame) -> bool:
     """Whether there is anything but controls."""
-    return bool(set(rows["protector"]) - set(CONTROLS))
+    return bool(set(rows["protector"].unique()) - set(CONTROLS))
 
 
 def strongest(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -115,7 +121,8 @@ def require_complete(rows: pd.DataFrame, partial: bool) -> None:
         raise ArsbenchError("these rows were made with random weights, to measure speed; no table or figure takes them")
     if partial:
         return
-    short = [*_short_of_direct(direct(rows)), *_short_of_transfer(rows[trained_on(rows) != ""])]
+    named = rows[[name for name in KEY if name in rows]]  # no second copy of millions of measured values
+    short = [*_short_of_direct(direct(named)), *_short_of_transfer(named[trained_on(named) != ""])]
     if short:
         more = f" and {len(short) - 1} more cells are short" if len(short) > 1 else ""
         raise ArsbenchError(f"{short[0]}{more}; finish the run, or show what there is with --partial")
@@ -146,11 +153,10 @@ def _short(rows: pd.DataFrame, wanted: Sequence[tuple[str, str, str]], name_budg
     # Manipulators may have image sets of their own.
     images = rows.groupby("manipulator")["image"].nunique().to_dict()
     names = ["protector", "manipulator", "trained_on", "perturbation", "level"]
-    labelled = rows.assign(trained_on=trained_on(rows))
-    counts = labelled.groupby(names, sort=True)["image"].nunique().to_dict()
-    settings = sorted(set(zip(rows["perturbation"], rows["level"], strict=True)), key=lambda s: (s[1], s[0]))
+    counts = rows.assign(trained_on=trained_on(rows)).groupby(names, sort=True).size().to_dict()
+    settings = rows[["level", "perturbation"]].drop_duplicates().itertuples(index=False, name=None)
     short: list[str] = []
-    for (protector, manipulator, maker), (perturbation, level) in product(wanted, settings):
+    for (protector, manipulator, maker), (level, perturbation) in product(wanted, sorted(settings)):
         n = counts.get((protector, manipulator, maker, perturbation, level), 0)
         if n < images[manipulator]:
             where = f"{maker} to {manipulator}" if maker else manipulator

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -78,7 +78,7 @@ class MemoryStore:
 
     def rows(self) -> pd.DataFrame:
         """All rows in canonical order."""
-        return self._order.frame(_together(self._tables))
+        return self._order.frame(SCHEMA, self._tables)
 
 
 class RunFolder:
@@ -193,7 +193,7 @@ class RunFolder:
 
     def rows(self) -> pd.DataFrame:
         """All rows in canonical order."""
-        return self._order.frame(_whole_parts(self.folder))
+        return self._order.frame(SCHEMA, _parts(self.folder))
 
     def _remove_leftovers(self) -> None:
         """What killed processes were writing, and what workers told each other."""
@@ -245,7 +245,7 @@ def read_rows(run: str | Path, failed: bool = False) -> pd.DataFrame:
     for path in part_paths(folder):
         if read_keys(path) is None:
             raise ArsbenchError(f"{path} cannot be read; start the run again, which computes its rows again")
-    rows = Order.of_document(manifest["plan"]).frame(_whole_parts(folder))
+    rows = Order.of_document(manifest["plan"]).frame(SCHEMA, _parts(folder))
     return rows if failed else without_failed(rows, failures_of(manifest))
 
 
@@ -276,12 +276,9 @@ def _with_later_columns(table: pa.Table) -> pa.Table:
     return table
 
 
-def _whole_parts(folder: Path) -> pa.Table:
-    return _together([table for path in part_paths(folder) if (table := _read_part(path)) is not None])
-
-
-def _together(tables: Sequence[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+def _parts(folder: Path) -> Iterator[pa.Table]:
+    """The rows of each part that can be read."""
+    return (table for path in part_paths(folder) if (table := _read_part(path)) is not None)
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

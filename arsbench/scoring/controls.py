@@ -26,7 +26,7 @@ class Verdict:
 
 def verdict(rows: pd.DataFrame, manipulator: str) -> Verdict:
     """Judges the rows of one manipulator by its controls ``none`` and ``noise``."""
-    of_manipulator = rows[rows["manipulator"] == manipulator]
+    of_manipulator = rows.loc[rows["manipulator"] == manipulator, ["protector", "perturbation", "level", "mse", "sr"]]
     none = of_manipulator[of_manipulator["protector"] == "none"]
     noise = of_manipulator[(of_manipulator["protector"] == "noise") & (of_manipulator["level"] == 0)]
     reasons = []

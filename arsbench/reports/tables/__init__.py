@@ -83,11 +83,11 @@ def applies(kind: str, rows: pd.DataFrame) -> bool:
         return bool((trained_on(rows) != "").any())
     if not has_methods(own) and has_methods(rows):
         return False
-    levels = {int(level) for level in own["level"]}
+    levels = {int(level) for level in own["level"].unique()}
     perturbed = max(levels) > 0
     return {
         "1": 0 in levels,
         "2": perturbed and len(budgets(own)) > 1,
-        "5": perturbed and len(set(own["protector"]) & set(ABLATIONS)) > 1,
+        "5": perturbed and len(set(own["protector"].unique()) & set(ABLATIONS)) > 1,
         "6": perturbed,
     }.get(kind, True)
