@@ -44,8 +44,9 @@ def read_runs(folders: Sequence[Path], partial: bool = False) -> tuple[pd.DataFr
         for name, verdict in manifest.get("void", {}).items():
             if verdict["void"]:
                 void.append(f"{name}: {verdict['reason']}")
-    rows = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
-    rows = rows.drop_duplicates(list(KEY), ignore_index=True)
+    rows = tables[0]  # in which each row stands once
+    if len(tables) > 1:
+        rows = pd.concat(tables, ignore_index=True).drop_duplicates(list(KEY), ignore_index=True)
     if rows.empty:
         raise ArsbenchError(f"there are no rows in {', '.join(map(str, folders))} yet")
     return rows, "; ".join(dict.fromkeys(void)) or None, notes

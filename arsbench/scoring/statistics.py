@@ -11,6 +11,7 @@ same draws: averages over cells and comparisons of protectors are therefore join
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -144,11 +145,14 @@ def _median_rank(n: int) -> int:
     """
     half = np.arange((n + 1) // 2, n + 1)
     log_choose = np.array([math.lgamma(n + 1) - math.lgamma(j + 1) - math.lgamma(n - j + 1) for j in half])
-    for k in range(1, n):
+
+    def reached(k: int) -> bool:
         p = k / n
-        if np.exp(log_choose + half * math.log(p) + (n - half) * math.log1p(-p)).sum() >= _TAIL:
-            return min(k, (n + 1) // 2)
-    return 1
+        return bool(np.exp(log_choose + half * math.log(p) + (n - half) * math.log1p(-p)).sum() >= _TAIL)
+
+    ranks = range(1, n)
+    first = bisect_left(ranks, True, key=reached)  # it grows with k
+    return min(ranks[first], (n + 1) // 2) if first < len(ranks) else 1
 
 
 def median(values: Array) -> tuple[int, float, float, float]:
