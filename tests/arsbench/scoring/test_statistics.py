@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -51,6 +52,18 @@ def test_the_medians_interval_agrees_with_resampling() -> None:
     draws = np.random.default_rng(3).choice(values, size=(20_000, 41))
     low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
     assert median(values) == (41, values[20], pytest.approx(low), pytest.approx(high))
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 10, 41, 100, 257])
+def test_the_medians_interval_begins_where_the_binomial_first_reaches_its_tail(n: int) -> None:
+    def at_most(k: int) -> Fraction:
+        """The chance that at least half of n draws are among the k smallest values, exactly."""
+        at_least_half = range((n + 1) // 2, n + 1)
+        return Fraction(sum(math.comb(n, j) * k**j * (n - k) ** (n - j) for j in at_least_half), n**n)
+
+    first = next(k for k in range(1, n + 1) if at_most(k) >= Fraction(25, 1000))
+    _, _, low, high = median(np.arange(1.0, n + 1))
+    assert (low, high) == (first, n + 1 - first)
 
 
 def test_one_image_gives_no_interval() -> None:
